@@ -1,0 +1,1 @@
+"""Compiling, placing and running chains: grids, devices, checkpoints, records."""

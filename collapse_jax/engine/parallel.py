@@ -1,0 +1,181 @@
+"""Placing chains on devices: chunks of vmapped chains, mapped one after the other, on a `chain` mesh axis of all devices."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from collapse_jax.errors import ConfigError
+from collapse_jax.experiment import Experiment, advance
+
+PARALLELISMS = ("shard_map", "pmap", "jit")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How `experiments` × `chains` chains lie in chunks on devices.
+
+    Every experiment's chains are padded to whole chunks, so that neither other experiments nor the number of devices
+    change what is computed together; the chunks are padded to at least two a device.
+    """
+
+    experiments: int
+    chains: int
+    chunk: int
+    devices: tuple[Any, ...]
+    parallelism: str = "shard_map"
+
+    @property
+    def per_experiment(self) -> int:
+        """Chunks of one experiment."""
+        return math.ceil(self.chains / self.chunk)
+
+    @property
+    def used(self) -> int:
+        """Chunks that hold chains."""
+        return self.experiments * self.per_experiment
+
+    @property
+    def chunks(self) -> int:
+        """Chunks with the padding."""
+        share = max(2, math.ceil(self.used / len(self.devices)))
+        return share * len(self.devices)
+
+    @property
+    def owner(self) -> np.ndarray:
+        """The experiment of every chunk; -1 for padding: int32 [chunks]."""
+        owner = np.full(self.chunks, -1, np.int32)
+        owner[: self.used] = np.repeat(np.arange(self.experiments), self.per_experiment)
+        return owner
+
+    @property
+    def chain_ids(self) -> np.ndarray:
+        """The chain number in every place: int32 [per_experiment, chunk]; beyond `chains` it is padding."""
+        return np.arange(self.per_experiment * self.chunk, dtype=np.int32).reshape(self.per_experiment, self.chunk)
+
+    @property
+    def mesh(self) -> Mesh:
+        return jax.make_mesh((len(self.devices),), ("chain",), axis_types=(AxisType.Auto,), devices=self.devices)
+
+    @property
+    def sharding(self) -> Any:
+        """Where a leaf [chunks, ...] lies."""
+        if self.parallelism == "jit":
+            return jax.sharding.SingleDeviceSharding(self.devices[0])
+        return NamedSharding(self.mesh, P("chain"))
+
+    @property
+    def everywhere(self) -> Any:
+        """Where what all chains share lies."""
+        if self.parallelism == "jit":
+            return jax.sharding.SingleDeviceSharding(self.devices[0])
+        return NamedSharding(self.mesh, P())
+
+
+def layout(experiments: int, chains: int, chunk: int, devices: Sequence[Any], parallelism: str) -> Layout:
+    """A checked Layout; `parallelism="jit"` takes the first device only. Raises ConfigError."""
+    if parallelism not in PARALLELISMS:
+        raise ConfigError("parallelism", parallelism, "one of " + ", ".join(PARALLELISMS))
+    if chunk < 1:
+        raise ConfigError("chunk", chunk, "at least 1")
+    return Layout(experiments, chains, chunk, tuple(devices[:1] if parallelism == "jit" else devices), parallelism)
+
+
+def over_chains(function: Callable[..., Any], chunk: int) -> Callable[..., Any]:
+    """`function(chain, fixed)` over a leading axis of `chunk` chains; a chunk of one is not vmapped (LAPACK, while loops)."""
+    if chunk > 1:
+        return jax.vmap(function, in_axes=(0, None))
+
+    def alone(chain: Any, fixed: Any) -> Any:
+        out = function(jax.tree.map(lambda x: x[0], chain), fixed)
+        return jax.tree.map(lambda x: x[None], out)
+
+    return alone
+
+
+def spread(function: Callable[..., Any], plan: Layout) -> Callable[..., Any]:
+    """`function(experiment, shared, chunk of inputs, *fixed)` mapped over all chunks and devices.
+
+    The result takes (stacked experiments, shared, owner [chunks], inputs [chunks, chunk, ...], *fixed) and gives outputs
+    with the leading axis [chunks]. Chunks of padding are not computed. No program holds a collective.
+    """
+
+    def on_device(experiments: Any, shared: Any, owner: Any, inputs: Any, *fixed: Any) -> Any:
+        def one(item: Any) -> Any:
+            e, chunk = item
+            mine = jax.tree.map(lambda x: x[jnp.maximum(e, 0)], experiments)
+            run = lambda: function(mine, shared, chunk, *fixed)
+            shapes = jax.eval_shape(run)
+            return jax.lax.cond(e >= 0, run, lambda: jax.tree.map(empty, shapes))
+
+        return jax.lax.map(one, (owner, inputs))
+
+    if plan.parallelism == "jit":
+        return on_device
+    if plan.parallelism == "pmap":
+        return mapped_by_pmap(on_device, plan)
+
+    def sharded(experiments: Any, shared: Any, owner: Any, inputs: Any, *fixed: Any) -> Any:
+        specs = (P(), P(), P("chain"), P("chain"), *[P()] * len(fixed))
+        program = jax.shard_map(on_device, mesh=plan.mesh, in_specs=specs, out_specs=P("chain"), check_vma=False)
+        return program(experiments, shared, owner, inputs, *fixed)
+
+    return sharded
+
+
+def empty(shape: jax.ShapeDtypeStruct) -> Any:
+    """Zeros, or for typed keys the key of zero."""
+    if jnp.issubdtype(shape.dtype, jax.dtypes.prng_key):
+        return jnp.broadcast_to(jax.random.key(0), shape.shape)
+    return jnp.zeros(shape.shape, shape.dtype)
+
+
+def mapped_by_pmap(on_device: Callable[..., Any], plan: Layout) -> Callable[..., Any]:
+    """The same per-device function under `jax.pmap`, with the same arguments and results."""
+    n = len(plan.devices)
+
+    def split(x: Any) -> Any:
+        return x.reshape(n, x.shape[0] // n, *x.shape[1:])
+
+    def program(experiments: Any, shared: Any, owner: Any, inputs: Any, *fixed: Any) -> Any:
+        axes = (None, None, 0, 0, *[None] * len(fixed))
+        mapped = jax.pmap(on_device, in_axes=axes, devices=list(plan.devices))
+        out = mapped(experiments, shared, split(owner), jax.tree.map(split, inputs), *fixed)
+        return jax.tree.map(lambda x: x.reshape(x.shape[0] * x.shape[1], *x.shape[2:]), out)
+
+    return program
+
+
+def visit(plan: Layout, stride: int) -> Callable[..., Any]:
+    """The program between two host visits: (experiments, shared, owner, chains, first, steps) -> (chains, records).
+
+    Up to `stride` generations, `steps` of them from `first` on (both traced); records are [chunks, stride, chunk, ...].
+    """
+
+    def generations(e: Experiment, shared: Any, chains: Any, first: Any, steps: Any) -> Any:
+        step = over_chains(lambda chain, t: advance(e, shared, chain, t), plan.chunk)
+        if stride == 1:
+            chains, record = step(chains, first)
+            return chains, jax.tree.map(lambda x: x[None], record)
+        shapes = jax.eval_shape(step, chains, first)[1]
+        buffer = jax.tree.map(lambda s: jnp.zeros((stride, *s.shape), s.dtype), shapes)
+
+        def body(i: Any, carry: Any) -> Any:
+            chains, buffer = carry
+            chains, record = step(chains, first + i)
+            return chains, jax.tree.map(lambda b, r: jax.lax.dynamic_update_index_in_dim(b, r, i, 0), buffer, record)
+
+        return jax.lax.fori_loop(0, steps, body, (chains, buffer))
+
+    return spread(generations, plan)
+
+
+def compile_program(function: Callable[..., Any], arguments: Sequence[Any], donate: tuple[int, ...] = ()) -> Any:
+    """The compiled program for arguments of these shapes and places."""
+    return jax.jit(function, donate_argnums=donate).lower(*arguments).compile()

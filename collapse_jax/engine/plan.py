@@ -1,0 +1,75 @@
+"""What a grid would take: compiled programs, chunks, memory a device from the compiler's own analysis, and disk."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import jax
+import numpy as np
+
+from collapse_jax.engine import devices as machine
+from collapse_jax.engine.runner import saved_shape
+from collapse_jax.engine.work import Settings, Work, first, record_bytes
+from collapse_jax.experiment import Experiment
+
+
+def plan(
+    experiments: Experiment | Iterable[Experiment],
+    *,
+    chains: int = 8,
+    seed: int = 0,
+    devices: int | None = None,
+    parallelism: str = "shard_map",
+    stride: int | None = None,
+    keep: str | None = None,
+    chunk: int | None = None,
+) -> list[dict[str, Any]]:
+    """One row a group: experiments, chains, chunk, devices, chunks a device, stride, generations, and in bytes
+
+    state (chains on one device), memory (arguments, results and temporaries of the compiled program on one device, less
+    what it updates in place), checkpoint (one, on disk), disk (all that are kept, and records before compression).
+    Compiles every group's program; runs nothing and writes nothing.
+    """
+    machine.prepare(devices)
+    grid = [experiments] if isinstance(experiments, Experiment) else list(experiments)
+    work = Work(grid, Settings(chains, seed, parallelism, stride, keep, chunk), machine.select(devices))
+    work.load()
+    rows = []
+    for group in work.groups:
+        layout, e = work.layout(group), first(group.experiments)
+        state = work.abstract_chains(group)
+        program = work.program(group, work.arguments(group, state))
+        analysis = program.memory_analysis()
+        memory = analysis.argument_size_in_bytes + analysis.output_size_in_bytes + analysis.temp_size_in_bytes
+        checkpoint = sum(size(leaf) for leaf in jax.tree.leaves(saved_shape(work, group)))
+        steps = group.experiments.generations + 1
+        kept = kept_checkpoints(work.keep(group), steps, work.buffer(group))
+        rows.append(
+            {
+                "group": group.name,
+                "experiments": len(group.indices),
+                "chains": layout.chains,
+                "chunk": layout.chunk,
+                "devices": len(layout.devices),
+                "chunks_per_device": layout.chunks // len(layout.devices),
+                "stride": work.buffer(group),
+                "generations": steps,
+                "state": sum(size(leaf) for leaf in jax.tree.leaves(state)) // len(layout.devices),
+                "memory": int(memory - analysis.alias_size_in_bytes),
+                "checkpoint": checkpoint,
+                "disk": checkpoint * kept + record_bytes(e, work.shared(e)) * steps * layout.chains * layout.experiments,
+            }
+        )
+    return rows
+
+
+def kept_checkpoints(keep: str, generations: int, stride: int) -> int:
+    """How many checkpoints are on disk at the end, at most."""
+    kind, _, number = keep.partition(":")
+    visits = -(-generations // stride) if kind == "all" else generations
+    return visits if kind == "all" else int(number) if kind == "last" else generations // int(number) + 2
+
+
+def size(leaf: Any) -> int:
+    """Bytes of an array of this shape and dtype; a key has two words."""
+    itemsize = 8 if jax.numpy.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf.dtype.itemsize
+    return int(np.prod(leaf.shape)) * itemsize

@@ -1,0 +1,221 @@
+"""Runs from Python: start, resume and load them, and read what they recorded."""
+
+import dataclasses
+import functools
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from collapse_jax.engine import devices as machine
+from collapse_jax.engine import rundir, runner
+from collapse_jax.engine.checkpoint import Checkpoints, Preservation
+from collapse_jax.engine.lock import RunLock
+from collapse_jax.engine.samples import read_samples
+from collapse_jax.engine.serial import from_json, to_json
+from collapse_jax.engine.storage import writing
+from collapse_jax.engine.work import Settings, Work
+from collapse_jax.errors import ConfigError
+from collapse_jax.experiment import Experiment
+
+DECISIVE = ("chains", "seed", "chunk")  # settings that change results; devices, stride and keep do not
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A run on disk."""
+
+    folder: Path
+    config: dict[str, Any]
+
+    @functools.cached_property
+    def records(self) -> pl.DataFrame:
+        """A row per experiment, chain and generation: the experiment's fields, then a column per metric."""
+        return runner.table(self.folder, self.config["columns"])
+
+    @functools.cached_property
+    def experiments(self) -> list[Experiment]:
+        """The grid as it was given."""
+        return [from_json(value) for value in self.config["experiments"]]
+
+    @property
+    def samples(self) -> list[dict[str, Any]]:
+        """A few samples of every generation, where the source has text."""
+        return read_samples(self.folder / "samples")
+
+    @property
+    def finished(self) -> bool:
+        done, total = rundir.progress(self.folder, self.config)
+        return done >= total
+
+    def theory(self) -> dict[int, Any]:
+        """Predictions by experiment number, for those that theory knows (see collapse_jax.theory)."""
+        from collapse_jax.theory import predict
+
+        return {i: found for i, e in enumerate(self.experiments) if (found := predict(e))}
+
+    def params(self, experiment: int = 0, generation: int | None = None) -> Any:
+        """Parameters of all chains of an experiment, leaves [chains, ...], at a checkpointed generation (None: the newest)."""
+        work = reopened(self, None, None)
+        work.load()
+        group = next((g for g in work.groups if experiment in g.indices), None)
+        if group is None:
+            raise ConfigError("experiment", experiment, f"from 0 to {len(work.experiments) - 1}")
+        checkpoints = Checkpoints(self.folder / "checkpoints" / group.name, work.keep(group))
+        try:
+            there = checkpoints.generations()
+            generation = generation if generation is not None else max(there, default=-1)
+            if generation not in there:
+                raise ConfigError("generation", generation, "one with a checkpoint: " + (", ".join(map(str, there)) or "none"))
+            plan = work.layout(group)
+            chains = checkpoints.load(generation, runner.saved_shape(work, group))
+        finally:
+            checkpoints.close()
+        place = group.indices.index(experiment) * plan.per_experiment
+        take = lambda x: x[place : place + plan.per_experiment].reshape(-1, *x.shape[2:])[: plan.chains]
+        import jax
+
+        return jax.tree.map(take, chains.params)
+
+
+def run(
+    experiments: Experiment | Iterable[Experiment],
+    *,
+    chains: int = 8,
+    seed: int = 0,
+    out: str | Path,
+    devices: int | None = None,
+    parallelism: str = "shard_map",
+    stride: int | None = None,
+    keep: str | None = None,
+    chunk: int | None = None,
+    base: Any = None,
+) -> Run:
+    """Run every experiment with `chains` chains and write the run to `out`; where that run was begun, go on with it.
+
+    devices: how many to use (None: all); parallelism: "shard_map", "pmap", or "jit" for one device; stride: generations
+    between host visits (None: 1 for neural families, about a second's worth for cheap ones); keep: "all", "last:K" or
+    "every:K" checkpoints; chunk: chains vmapped together (None: the family's own); base: parameters for start="base".
+    Raises ConfigError for anything that cannot be run, before any file is written; Stopped for what can be resumed.
+    """
+    machine.prepare(devices)
+    grid = [experiments] if isinstance(experiments, Experiment) else list(experiments)
+    settings = Settings(chains, seed, parallelism, stride, keep, chunk)
+    if keep is not None:
+        Preservation(keep)
+    folder = Path(out)
+    work = Work(grid, settings, machine.select(devices), base=base)
+    return started(work, folder)
+
+
+def started(work: Work, folder: Path) -> Run:
+    """Check the folder, write or compare run.json, and run to the end."""
+    import jax
+
+    rundir.claim(folder)
+    with RunLock(folder):
+        work.folder = folder
+        hint = f"resume with: collapse resume {folder}"
+        fresh = not (folder / "run.json").exists()
+        if fresh:
+            with writing(folder, "nothing was started"):
+                work.load()
+            config = describe(work)
+            with writing(folder, "nothing was started"):
+                rundir.write_config(folder, config)
+                if work.base is not None:
+                    store = Checkpoints(folder / "base")
+                    store.save(0, work.base)
+                    store.wait()
+                    store.close()
+        else:
+            config = rundir.read_config(folder)
+            work.chunks = {g["name"]: g["chunk"] for g in config["groups"]}
+            compare(config, work)
+            with writing(folder, hint):
+                if work.base is None and config.get("base"):
+                    work.base = restored_base(work, folder)
+                work.load()
+            done, total = rundir.progress(folder, config)
+            if done >= total and all_committed(config, folder):
+                return Run(folder, config)
+        runner.execute(work, folder)
+        jax.block_until_ready(0)
+    return Run(folder, config)
+
+
+def all_committed(config: dict[str, Any], folder: Path) -> bool:
+    """Whether the last generation of every group has its checkpoint."""
+    return all((folder / "checkpoints" / g["name"] / str(g["generations"])).is_dir() for g in config["groups"])
+
+
+def restored_base(work: Work, folder: Path) -> Any:
+    """The base parameters that the run was started with."""
+    import jax
+
+    experiment = next(e for e in work.settled if e.start == "base")
+    store = Checkpoints(folder / "base")
+    try:
+        return store.load(0, jax.eval_shape(lambda: experiment.family.init(jax.random.key(0), {})))
+    except Exception:
+        raise ConfigError("base", folder / "base", "the base parameters this run was started with") from None
+    finally:
+        store.close()
+
+
+def describe(work: Work) -> dict[str, Any]:
+    """The configuration as run.json keeps it."""
+    experiments = [to_json(e) for e in work.experiments]
+    settings = dataclasses.asdict(work.settings)
+    groups = [
+        {"name": g.name, "indices": list(g.indices), "generations": g.experiments.generations, "chunk": work.layout(g).chunk}
+        for g in work.groups
+    ]
+    return {
+        "experiments": experiments,
+        "columns": work.columns,
+        "settings": settings,
+        "groups": groups,
+        "base": work.base is not None,
+        "identity": rundir.config_hash([experiments, [settings[name] for name in DECISIVE]]),
+        "devices": len(work.devices),
+        **rundir.circumstances(list(work.devices)),
+    }
+
+
+def compare(config: dict[str, Any], work: Work) -> None:
+    """Raise ConfigError with the difference where `work` is not what the folder's run was started as."""
+    now = {"experiments": [to_json(e) for e in work.experiments], "settings": dataclasses.asdict(work.settings)}
+    then = {"experiments": config["experiments"], "settings": {**now["settings"]}}
+    for name in DECISIVE:
+        then["settings"][name] = config["settings"].get(name)
+    found = rundir.differences(then, now)
+    if found:
+        more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+        raise ConfigError("out", work.folder, "the run it was started as, or another folder; " + "; ".join(found[:3]) + more)
+
+
+def reopened(run: Run, devices: int | None, parallelism: str | None) -> Work:
+    """The work of a run on disk, as it was settled when it was started."""
+    known = {field.name for field in dataclasses.fields(Settings)}
+    settings = Settings(**{name: value for name, value in run.config["settings"].items() if name in known})
+    if parallelism is not None:
+        settings = dataclasses.replace(settings, parallelism=parallelism)
+    machine.prepare(devices)
+    chunks = {g["name"]: g["chunk"] for g in run.config["groups"]}
+    work = Work(run.experiments, settings, machine.select(devices), run.folder, chunks=chunks)
+    if run.config.get("base"):
+        work.base = restored_base(work, run.folder)
+    return work
+
+
+def load(folder: str | Path) -> Run:
+    """A run on disk, finished or not. Raises ConfigError where there is none."""
+    return Run(Path(folder), rundir.read_config(Path(folder)))
+
+
+def resume(folder: str | Path, devices: int | None = None, parallelism: str | None = None) -> Run:
+    """Go on with a run from its last whole checkpoint to its end; a finished run is left as it is."""
+    run = load(folder)
+    return started(reopened(run, devices, parallelism), run.folder)

@@ -1,0 +1,173 @@
+"""The host loop: begin or restore each group, visit it every few generations, write records and checkpoints."""
+
+import json
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import polars as pl
+
+from collapse_jax.engine.checkpoint import Checkpoints
+from collapse_jax.engine.grid import Group
+from collapse_jax.engine.progress import Progress
+from collapse_jax.engine.records import Records, frame
+from collapse_jax.engine.samples import write_samples
+from collapse_jax.engine.storage import writing
+from collapse_jax.engine.work import Work, first
+from collapse_jax.errors import Stopped
+
+FIRST_VISIT = 16  # generations of a cheap family's first visit, from whose time the next ones' length follows
+VISIT_SECONDS = 1.0
+
+
+def execute(work: Work, folder: Path) -> None:
+    """Run every group of `work` from where its folder stands to its end; the caller holds the run's lock.
+
+    Raises Stopped when asked to stop by a signal or when the disk is full; every committed generation stays.
+    """
+    records = Records(folder / "records")
+    with stopping() as asked, Progress() as progress:
+        for group in work.groups:
+            run_group(work, group, folder, records, progress, asked)
+
+
+def run_group(work: Work, group: Group, folder: Path, records: Records, progress: Progress, asked: threading.Event) -> None:
+    """All remaining generations of one group."""
+    generations, plan = group.experiments.generations, work.layout(group)
+    hint = f"resume with: collapse resume {folder}"
+    with writing(folder, hint):
+        checkpoints = Checkpoints(folder / "checkpoints" / group.name, keep=work.keep(group))
+    try:
+        with writing(folder, hint):
+            done, chains = restored(work, group, checkpoints)
+            records.drop_after(group.name, done)
+        if done >= generations:
+            return
+        chains = work.begin(group) if chains is None else chains
+        total = plan.experiments * plan.chains
+        bar = progress.add(f"group {group.name}", generations + 1, done + 1, total, tokens_per_generation(group) * total)
+        arguments = work.arguments(group, chains)
+        del chains
+        program = work.program(group, arguments)
+        longest = work.buffer(group)
+        steps = longest if work.settings.stride else min(FIRST_VISIT, longest)
+        while done < generations:
+            began, steps = time.monotonic(), min(steps, generations - done)
+            ends = [jax.device_put(jnp.int32(x), plan.everywhere) for x in (done + 1, steps)]
+            chains, out = program(*arguments[:4], *ends)
+            arguments = (*arguments[:3], chains, *arguments[4:])
+            host = {name: on_host(value, plan)[:, :, :steps] for name, value in out.items()}
+            spent = time.monotonic() - began
+            with writing(folder, hint):
+                texts = host.pop("sample", None)
+                if texts is not None:
+                    keep_samples(work, group, folder, done + 1, texts)
+                flat = {name: value.reshape(-1, *value.shape[2:]) for name, value in host.items()}
+                index = np.repeat(np.asarray(group.indices, np.int32), plan.chains)
+                chain = np.tile(np.arange(plan.chains, dtype=np.int32), plan.experiments)
+                records.write(group.name, done + 1, done + steps, frame(flat, index, chain, done + 1))
+                checkpoints.save(done + steps, jax.tree.map(lambda x: x[: plan.used], chains))
+            done += steps
+            progress.advance(bar, steps)
+            if asked.is_set():
+                with writing(folder, hint):
+                    checkpoints.wait()
+                raise Stopped(f"stopped after generation {done} of group {group.name}; {hint}")
+            if not work.settings.stride and longest > 1:
+                steps = int(max(1, min(longest, steps * VISIT_SECONDS / max(spent, 1e-3))))
+        with writing(folder, hint):
+            checkpoints.wait()
+    finally:
+        checkpoints.close()
+
+
+def restored(work: Work, group: Group, checkpoints: Checkpoints) -> tuple[int, Any]:
+    """The newest whole checkpoint's generation and chains on their devices; (-1, None) where there is none."""
+    plan = work.layout(group)
+    if checkpoints.latest() is None:
+        return -1, None
+    found = checkpoints.restore(saved_shape(work, group))
+    if found is None:
+        return -1, None
+    generation, chains = found
+    extra = plan.chunks - plan.used
+    pad = lambda x: jnp.concatenate([x, jnp.broadcast_to(x[:1], (extra, *x.shape[1:]))])
+    return generation, jax.device_put(jax.tree.map(pad, chains), plan.sharding)
+
+
+def saved_shape(work: Work, group: Group) -> Any:
+    """The shapes a checkpoint has: the group's chains without the padding that depends on the devices."""
+    used = work.layout(group).used
+    return jax.tree.map(lambda s: jax.ShapeDtypeStruct((used, *s.shape[1:]), s.dtype), work.abstract_chains(group))
+
+
+def on_host(value: Any, plan: Any) -> np.ndarray:
+    """A record leaf [chunks, stride, chunk, ...] as [experiments, chains, stride, ...]."""
+    array = np.asarray(value)[: plan.used]
+    array = np.moveaxis(array, 1, 2)
+    array = array.reshape(plan.experiments, plan.per_experiment * plan.chunk, *array.shape[2:])
+    return array[:, : plan.chains]
+
+
+def keep_samples(work: Work, group: Group, folder: Path, generation: int, tokens: np.ndarray) -> None:
+    """The first samples of the first chain of every experiment, decoded: tokens [experiments, chains, steps, k, length]."""
+    rows: list[dict[str, Any]] = []
+    for place, i in enumerate(group.indices):
+        source, label = work.settled[i].source, work.experiments[i].label
+        for step in range(tokens.shape[2]):
+            for sample in tokens[place, 0, step]:
+                text = source.decode(sample, folder)
+                rows.append({"experiment": i, "label": label, "chain": 0, "generation": generation + step, "text": text})
+    write_samples(folder / "samples", group.name, generation, rows)
+
+
+def tokens_per_generation(group: Group) -> int:
+    """Tokens one chain draws a generation (0 where samples are no sequences)."""
+    e = first(group.experiments)
+    return int(np.asarray(e.samples.counts).max()) * int(getattr(e.source, "block", 0))
+
+
+@contextmanager
+def stopping() -> Iterator[threading.Event]:
+    """An event that SIGTERM or SIGINT sets, looked at after every visit; a second signal interrupts at once."""
+    asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+    before = {}
+
+    def handle(number: int, stack: Any) -> None:
+        if asked.is_set():
+            raise KeyboardInterrupt
+        asked.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        before[number] = signal.signal(number, handle)
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def table(folder: Path, columns: list[dict[str, Any]]) -> pl.DataFrame:
+    """All records of a run: the experiment's fields, chain, generation and one column per metric."""
+    records = Records(folder / "records").read()
+    names = list(dict.fromkeys(name for row in columns for name in row))
+    data = {name: [plain(row.get(name)) for row in columns] for name in names}
+    fields = pl.DataFrame(data, strict=False).with_columns(pl.Series("experiment", range(len(columns)), pl.Int32))
+    joined = fields.join(records, on="experiment", how="inner", maintain_order="right")
+    metrics = [name for name in records.columns if name not in ("experiment", "chain", "generation")]
+    return joined.select(["experiment", *names, "chain", "generation", *metrics])
+
+
+def plain(value: Any) -> Any:
+    """A field's value as a Parquet column can hold it."""
+    return value if value is None or isinstance(value, bool | int | float | str) else json.dumps(str(value))

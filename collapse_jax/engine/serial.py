@@ -1,0 +1,90 @@
+"""Experiments as JSON and back, so that a run's folder alone is enough to go on with it."""
+
+import dataclasses
+import importlib
+import importlib.util
+import sys
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from collapse_jax.errors import ConfigError
+
+
+def to_json(value: Any) -> Any:
+    """Numbers, strings, tuples, arrays and dataclasses as JSON values; dataclasses carry their class's place.
+
+    Raises ConfigError for anything else: it could not be read back.
+    """
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, list | tuple):
+        return [to_json(item) for item in value]
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {field.name: to_json(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return {"class": place(type(value)), **fields}
+    if isinstance(value, np.ndarray | np.generic | jax.Array):
+        array = np.asarray(value)
+        return {"array": array.tolist(), "dtype": str(array.dtype)}
+    raise ConfigError("experiment", repr(value), "numbers, text, lists and this package's dataclasses")
+
+
+def from_json(value: Any) -> Any:
+    """What `to_json` was given (lists come back as tuples). Raises ConfigError where a class is not to be found."""
+    if isinstance(value, list):
+        return tuple(from_json(item) for item in value)
+    if not isinstance(value, dict):
+        return value
+    if "array" in value:
+        return np.asarray(value["array"], value["dtype"])
+    fields = {name: from_json(item) for name, item in value.items() if name != "class"}
+    made = object.__new__(find(value["class"]))
+    for name, item in fields.items():
+        object.__setattr__(made, name, item)
+    return made
+
+
+def place(kind: type) -> str:
+    """`module:name`, or `file.py:name` for a class of a script."""
+    module = sys.modules.get(kind.__module__)
+    spec = getattr(module, "__spec__", None)
+    file = getattr(module, "__file__", None)
+    script = kind.__module__ == "__main__" or (spec is not None and spec.origin and kind.__module__.startswith("experiment_file_"))
+    return f"{Path(file).resolve() if script and file else kind.__module__}:{kind.__qualname__}"
+
+
+def find(name: str) -> type:
+    """The class at a place. Raises ConfigError where it is gone or is no dataclass."""
+    where, _, inner = name.rpartition(":")
+    try:
+        found: Any = load_file(Path(where)) if where.endswith(".py") else importlib.import_module(where)
+        for part in inner.split("."):
+            found = getattr(found, part)
+    except (ImportError, AttributeError, OSError):
+        raise ConfigError("class", name, "a class that can still be imported") from None
+    if not dataclasses.is_dataclass(found) or not isinstance(found, type):
+        raise ConfigError("class", name, "a dataclass")
+    return found
+
+
+def load_file(path: Path) -> Any:
+    """A Python file as a module, imported once per process."""
+    path = path.resolve()
+    name = "experiment_file_" + "".join(c if c.isalnum() else "_" for c in str(path))
+    main = sys.modules.get("__main__")
+    if getattr(main, "__file__", None) and Path(main.__file__).resolve() == path:  # type: ignore[union-attr,arg-type]
+        return main
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, path)
+        if spec is None or spec.loader is None or not path.is_file():
+            raise OSError(f"{path} is no Python file")
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        try:
+            spec.loader.exec_module(module)
+        except BaseException:
+            del sys.modules[name]
+            raise
+    return sys.modules[name]

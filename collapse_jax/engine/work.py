@@ -1,0 +1,231 @@
+"""What a run is to compute, settled before anything is compiled: groups, layouts, shared arrays and programs."""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from collapse_jax.engine import parallel
+from collapse_jax.engine.grid import Group, columns, founding, grouped, identity, settle, stack
+from collapse_jax.errors import ConfigError
+from collapse_jax.experiment import Chain, Experiment, begin, found
+
+LONGEST = 1024  # generations in one visit's buffer, at most
+BUFFER = 2**26  # bytes of records a device may hold before it shows them to the host
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a grid is run: what `collapse run` takes as engine flags. `chunk` None: each family's own."""
+
+    chains: int = 8
+    seed: int = 0
+    parallelism: str = "shard_map"
+    stride: int | None = None
+    keep: str | None = None
+    chunk: int | None = None
+
+    def validate(self) -> None:
+        """Raise ConfigError where a number is out of range."""
+        for name, least, most in (("chains", 1, 2**24), ("seed", 0, 2**32 - 1), ("stride", 1, LONGEST), ("chunk", 1, 2**24)):
+            value = getattr(self, name)
+            if value is None and name in ("stride", "chunk"):
+                continue
+            if isinstance(value, bool) or not isinstance(value, int | np.integer) or not least <= value <= most:
+                raise ConfigError(name, value, f"a whole number from {least} to {most}")
+        if self.parallelism not in parallel.PARALLELISMS:
+            raise ConfigError("parallelism", self.parallelism, "one of " + ", ".join(parallel.PARALLELISMS))
+
+
+@dataclass
+class Work:
+    """A grid on devices. Programs are compiled when first asked for, one per signature, and kept."""
+
+    experiments: list[Experiment]  # as the user gave them
+    settings: Settings
+    devices: Sequence[Any]
+    folder: Path | None = None
+    base: Any = None
+    chunks: dict[str, int] = field(default_factory=dict)  # what an earlier start of this run chose
+
+    def __post_init__(self) -> None:
+        if not self.experiments:
+            raise ConfigError("experiments", "[]", "at least one experiment")
+        self.settings.validate()
+        self.settled = settle(self.experiments)
+        self.groups = grouped(self.settled)
+        self.columns = [columns(experiment) for experiment in self.experiments]
+        self.compiled: dict[Any, Any] = {}
+        self.tables: dict[Any, Any] = {}
+        self.founded: dict[str, Any] = {}
+
+    def load(self) -> None:
+        """Load every source (the slow, fallible part), and check that the data sets are large enough."""
+        for experiment, original in zip(self.settled, self.experiments, strict=True):
+            shared = self.shared(experiment)
+            limit, size = experiment.source.limit_of(shared), int(np.asarray(experiment.samples.counts).max(initial=0))
+            extra = getattr(experiment.regime, "real_samples", 0)
+            if limit is not None and max(size, extra) > limit:
+                raise ConfigError("samples", original.samples, f"at most {limit}, the size of the real data set")
+            if experiment.start == "base" and self.base is None:
+                raise ConfigError("start", "base", "used together with base weights: run(..., base=params)")
+
+    def shared(self, experiment: Experiment) -> Any:
+        """The arrays that all chains of an experiment share, loaded once per source and placed on every device."""
+        structure = jax.tree.structure(experiment.source)
+        if structure not in self.tables:
+            tables = dict(experiment.source.load(self.folder))
+            if self.base is not None:
+                tables["base"] = self.base
+            everywhere = parallel.layout(1, 1, 1, self.devices, self.settings.parallelism).everywhere
+            self.tables[structure] = jax.device_put(tables, everywhere)
+        return self.tables[structure]
+
+    def chunk(self, experiment: Experiment) -> int:
+        """Chains vmapped together: the user's, what this run chose before, or the family's; at least 8 chunks if possible."""
+        if self.settings.chunk is not None:
+            return min(self.settings.chunk, self.settings.chains)
+        wanted = experiment.family.chunk(max(experiment.samples.capacity, 1))
+        return max(1, min(wanted, self.settings.chains // 8))
+
+    def layout(self, group: Group) -> parallel.Layout:
+        s = self.settings
+        chunk = self.chunks.get(group.name) or self.chunk(first(group.experiments))
+        return parallel.layout(len(group.indices), s.chains, chunk, self.devices, s.parallelism)
+
+    def keep(self, group: Group) -> str:
+        if self.settings.keep is not None:
+            return self.settings.keep
+        return "all" if group.experiments.family.neural else "last:2"
+
+    def buffer(self, group: Group) -> int:
+        """How many generations one visit can hold: 1 for neural families."""
+        if self.settings.stride is not None:
+            return min(self.settings.stride, group.experiments.generations + 1)
+        if group.experiments.family.neural:
+            return 1
+        plan = self.layout(group)
+        per_generation = max(1, record_bytes(first(group.experiments), self.shared(first(group.experiments))))
+        rows = plan.chunks * plan.chunk // len(plan.devices)
+        return int(max(1, min(LONGEST, group.experiments.generations + 1, BUFFER // (rows * per_generation))))
+
+    def keys(self, chains: int) -> jax.Array:
+        """The chains' keys: [chains]."""
+        seed = jax.random.key(self.settings.seed)
+        return jax.vmap(lambda c: jax.random.fold_in(seed, c))(jnp.arange(chains, dtype=jnp.uint32))
+
+    def arguments(self, group: Group, chains: Any) -> tuple[Any, ...]:
+        """Arguments of the group's program, placed: experiments, shared, owner, chains, first generation, steps."""
+        plan = self.layout(group)
+        place = jax.device_put
+        owner = place(plan.owner, plan.sharding)
+        numbers = (place(jnp.int32(0), plan.everywhere), place(jnp.int32(1), plan.everywhere))
+        shared = self.shared(first(group.experiments))
+        return (place(group.experiments, plan.everywhere), shared, owner, chains, *numbers)
+
+    def program(self, group: Group, arguments: tuple[Any, ...]) -> Any:
+        """The compiled `advance` of the group: one per signature."""
+        if group.name not in self.compiled:
+            function = parallel.visit(self.layout(group), self.buffer(group))
+            self.compiled[group.name] = parallel.compile_program(function, arguments, donate=(3,))
+        return self.compiled[group.name]
+
+    def abstract_chains(self, group: Group) -> Any:
+        """Shapes and places of the group's chains: leaves [chunks, chunk, ...]."""
+        plan = self.layout(group)
+        e = first(group.experiments)
+        state = jax.eval_shape(lambda: self.begun_shape(e))
+        shape = lambda s: jax.ShapeDtypeStruct((plan.chunks, plan.chunk, *s.shape), s.dtype, sharding=plan.sharding)
+        return jax.tree.map(shape, state)
+
+    def begun_shape(self, e: Experiment) -> Chain:
+        shared, key = self.shared(e), jax.random.key(0)
+        real, params, info, statistics = founded(jax.tree.map(jnp.asarray, founding(e)), shared, key)
+        return begun(e, shared, key, real, params, info, statistics)
+
+    def begin(self, group: Group) -> Any:
+        """The group's chains before generation 0, whose fit their arms share: leaves [chunks, chunk, ...], placed."""
+        plan = self.layout(group)
+        blocks = []
+        for i in group.indices:
+            e = self.settled[i]
+            real, params, info, statistics = self.foundation(e)
+            make = self.compiled.setdefault(("begin", group.name), jax.jit(jax.vmap(begun, (None, None, 0, 0, 0, 0, 0))))
+            shared = jax.device_put(self.shared(e), jax.devices()[0]) if len(self.devices) > 1 else self.shared(e)
+            chains = make(e, shared, self.keys(self.settings.chains), real, params, info, statistics)
+            index = np.minimum(plan.chain_ids.ravel(), self.settings.chains - 1)
+            blocks.append(jax.tree.map(lambda x, index=index: x[index], chains))
+        whole = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *blocks)
+        return jax.device_put(padded(whole, plan), plan.sharding)
+
+    def foundation(self, e: Experiment) -> Any:
+        """Real data, parameters, report and statistics of generation 0 for every chain: leaves [chains, ...], one per pairing."""
+        origin = founding(e)
+        name = identity(origin)
+        if name not in self.founded:
+            s = self.settings
+            plan = parallel.layout(1, s.chains, self.chunk(origin), self.devices, s.parallelism)
+            stacked = jax.device_put(stack([origin]), plan.everywhere)
+            inputs = self.keys(plan.chain_ids.size).reshape(plan.chain_ids.shape)
+            inputs = jax.device_put(padded(inputs.ravel(), plan), plan.sharding)
+            owner = jax.device_put(plan.owner, plan.sharding)
+            arguments = (stacked, self.shared(e), owner, inputs)
+            structure = ("found", jax.tree.structure(origin), str(jax.tree.map(np.shape, origin)))
+            if structure not in self.compiled:
+
+                def fits(mine: Experiment, shared: Any, keys: Any) -> Any:
+                    return parallel.over_chains(lambda key, _: founded(mine, shared, key), plan.chunk)(keys, 0)
+
+                self.compiled[structure] = parallel.compile_program(parallel.spread(fits, plan), arguments)
+            out = self.compiled[structure](*arguments)
+            flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[: s.chains], out)
+            self.founded[name] = jax.device_put(flat, jax.devices()[0])
+        return self.founded[name]
+
+
+def first(experiments: Experiment) -> Experiment:
+    """The first of stacked experiments."""
+    return jax.tree.map(lambda x: x[0], experiments)
+
+
+def founded(e: Experiment, shared: Any, key: Any) -> tuple[Any, Any, Any, Any]:
+    """Generation 0 of one chain, with the statistics of its real data where the family has a use for them."""
+    real, params, info = found(e, shared, key)
+    return real, params, info, e.family.summarise(real) if hasattr(e.family, "summarise") else None
+
+
+def begun(e: Experiment, shared: Any, key: Any, real: Any, params: Any, info: Any, statistics: Any) -> Chain:
+    """A founded chain of experiment `e`."""
+    if getattr(e.family, "statistics", False):
+        return begin(e, shared, key, statistics, params, info)
+    index = jnp.arange(e.samples.capacity)
+    fits = index < real.samples.shape[0]
+    taken = real.take(jnp.minimum(index, real.samples.shape[0] - 1))
+    taken = dataclasses.replace(taken, weight=jnp.where(fits, taken.weight, 0.0))
+    return begin(e, shared, key, taken, params, info)
+
+
+def padded(chains: Any, plan: parallel.Layout) -> Any:
+    """Leaves [used * chunk, ...] as [chunks, chunk, ...]; the padding repeats the first chain and is never computed."""
+
+    def pad(x: Any) -> Any:
+        index = np.arange(plan.chunks * plan.chunk)
+        return x[jnp.asarray(np.where(index < x.shape[0], index, 0))].reshape(plan.chunks, plan.chunk, *x.shape[1:])
+
+    return jax.tree.map(pad, chains)
+
+
+def record_bytes(e: Experiment, shared: Any) -> int:
+    """Bytes of one chain's record of one generation."""
+    from collapse_jax.experiment import advance
+
+    def one() -> Any:
+        real, params, info, statistics = founded(jax.tree.map(jnp.asarray, founding(e)), shared, jax.random.key(0))
+        return advance(e, shared, begun(e, shared, jax.random.key(0), real, params, info, statistics), jnp.int32(0))[1]
+
+    return sum(int(np.prod(s.shape)) * s.dtype.itemsize for s in jax.tree.leaves(jax.eval_shape(one)))

@@ -1,0 +1,229 @@
+"""One chain as pure functions: an experiment, the chain's state, and the step from one generation to the next."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from collapse_jax import regimes, schedules
+from collapse_jax.curation import Context, curate
+from collapse_jax.data import Slots
+from collapse_jax.errors import ConfigError
+from collapse_jax.families.base import Family
+from collapse_jax.sources.base import Source
+from collapse_jax.struct import replace, static, struct
+
+Array = jax.Array
+Shared = dict[str, Any]
+Record = dict[str, Array]
+
+# Phases of a generation; a key is fold_in(seed, chain, generation, phase), then consumed.
+REAL, INIT, FIT, SAMPLE, MEASURE, CURATE, COMPOSE, REFERENCE = range(8)
+STARTS = ("scratch", "previous", "base")
+
+
+@struct
+class Experiment:
+    """Everything that defines a chain but its key. As a pytree: structure and leaf shapes are its compile signature.
+
+    source: the real distribution; family: the model and its fit; regime: how training sets are composed;
+    samples: size M of each generation's data set, a number or a schedule (`schedules`); generations: T, for T + 1
+    records; curation: filters, applied in turn; decoding: how models are sampled (None: the family's default);
+    oversample: candidates drawn per sample needed, at least 1; metrics: "default" or names of record columns;
+    start: what each fit starts from, "scratch", "previous" (generation) or "base" (fixed weights); budget: how long a
+    trained family is fitted (`families.Epochs`, `families.Steps`; None: the family's own); label: free text for the user.
+    """
+
+    source: Any
+    family: Any
+    regime: Any
+    samples: Any
+    generations: int = static()
+    curation: Any = ()
+    decoding: Any = None
+    oversample: float = static(1.0)
+    metrics: Any = static("default")
+    start: str = static("scratch")
+    budget: Any = None
+    label: str = static("")
+
+
+@struct
+class Chain:
+    """The state of one chain between generations.
+
+    first: parameters of generation 0 and reference: scores of its samples, where a filter asks for them; info: what
+    the fit of generation 0 reported, if that fit was made beforehand (then generation 0 is not fitted again).
+    """
+
+    key: Array
+    store: Any
+    params: Any
+    first: Any = None
+    reference: Any = ()
+    info: Any = None
+
+
+def phase_key(key: Array, t: Array | int, phase: int) -> Array:
+    """The key of one phase of generation t of the chain whose key is given."""
+    return jax.random.fold_in(jax.random.fold_in(key, t), phase)
+
+
+def resolve(experiment: Experiment) -> Experiment:
+    """The experiment checked as a whole, its numbers as leaves, and its way of keeping data (samples or statistics) settled.
+
+    Raises ConfigError that names the field. Resolving twice changes nothing.
+    """
+    e = experiment
+    for name, kind in (("source", Source), ("family", Family), ("regime", regimes.Regime)):
+        if not isinstance(getattr(e, name), kind):
+            raise ConfigError(name, repr(getattr(e, name)), f"a {name} of this package, such as {EXAMPLES[name]}")
+    if isinstance(e.generations, bool) or not isinstance(e.generations, int | np.integer) or e.generations < 0:
+        raise ConfigError("generations", e.generations, "a whole number of at least 0")
+    if isinstance(e.oversample, bool) or not isinstance(e.oversample, int | float) or not 1 <= e.oversample < 1e6:
+        raise ConfigError("oversample", e.oversample, "a number of at least 1")
+    if e.start not in STARTS:
+        raise ConfigError("start", e.start, "one of " + ", ".join(STARTS))
+    if not e.family.trained and (e.start != "scratch" or e.budget is not None):
+        name, value = ("start", e.start) if e.start != "scratch" else ("budget", e.budget)
+        raise ConfigError(name, value, f"left out: {type(e.family).__name__} is fitted in closed form")
+    if e.metrics != "default" and (isinstance(e.metrics, str) or not all(isinstance(m, str) for m in e.metrics)):
+        raise ConfigError("metrics", e.metrics, '"default" or a list of record columns')
+    curation = tuple(e.curation) if isinstance(e.curation, Sequence) else (e.curation,)
+    e = replace(e, curation=curation, metrics=e.metrics if e.metrics == "default" else tuple(e.metrics))
+    table = schedules.table(e.samples, e.generations)
+    e.source.validate()
+    if e.budget is not None:
+        e = replace(e, family=replace(e.family, budget=e.budget), budget=None)
+    if hasattr(e.decoding, "settled"):
+        e = replace(e, decoding=e.decoding.settled())
+    e.family.validate(e)
+    e.regime.validate(table)
+    for rule in curation:
+        rule.validate(e)
+    exact = exact_statistics(e)
+    if hasattr(e.family, "statistics"):
+        e = replace(e, family=replace(e.family, statistics=exact))
+    e = replace(e, regime=regimes.resolved(e.regime, e.generations), samples=schedules.sizes(e.samples, e.generations, not exact))
+    return jax.tree.map(leaf, replace(e, label=""))
+
+
+EXAMPLES = {"source": "Normal(dim=1)", "family": "Gaussian(dim=1)", "regime": "Replace()"}
+
+
+def leaf(x: Any) -> Any:
+    """A Python or NumPy number as an int32 or default-float array; arrays and typed keys as they are."""
+    if isinstance(x, jax.Array):
+        return x
+    array = np.asarray(x)
+    if array.dtype.kind not in "iufb":
+        raise ConfigError("experiment", repr(x), "numbers in fields that are numbers")
+    return array.astype(np.int32) if array.dtype.kind == "i" else array.astype(np.float32)
+
+
+def exact_statistics(e: Experiment) -> bool:
+    """Whether this chain keeps sufficient statistics in place of samples. Asked for where it can't be: ConfigError."""
+    asked = getattr(e.family, "statistics", False)
+    drawn = type(e.source).draw_statistics is not Source.draw_statistics
+    possible = drawn and e.regime.exact() and not e.curation and e.decoding is None
+    if asked and not possible:
+        raise ConfigError("family.statistics", asked, "false for this regime, source, curation or decoding: it needs samples")
+    return bool(asked) if asked is not None else possible and e.family.exact(e)
+
+
+def surroundings(e: Experiment, shared: Shared, params: Any) -> Shared:
+    """`shared` with what regimes and families may ask of their experiment."""
+    frame = jax.tree.map(jnp.zeros_like, e.family.frame(params))
+    return {**shared, "source": e.source, "family": e.family, "sizes": e.samples, "frame": frame}
+
+
+def real_data(e: Experiment, shared: Shared, key: Array) -> Any:
+    """The real data of generation 0: Slots, or statistics where the family keeps those. `key` is the chain's."""
+    return regimes.real(phase_key(key, 0, REAL), regimes.size(shared, 0), e.samples.capacity, shared)
+
+
+def initial_chain(experiment: Experiment, shared: Shared, key: Array) -> Chain:
+    """The chain before generation 0: real data in its store, untrained (or base) parameters.
+
+    experiment: resolved; shared: `source.load(...)`, with "base" parameters for start="base"; key: a typed key, the chain's own.
+    """
+    e = experiment
+    params = shared["base"] if e.start == "base" else e.family.init(phase_key(key, 0, INIT), shared)
+    around = surroundings(e, shared, params)
+    return begin(e, shared, key, real_data(e, around, key), params)
+
+
+def begin(e: Experiment, shared: Shared, key: Array, real: Any, params: Any, info: Any = None) -> Chain:
+    """A chain whose real data is at hand, and its generation 0 too where `info` is given."""
+    store = e.regime.begin(real, surroundings(e, shared, params))
+    first = params if e.curation else None
+    context = Context(first, params, e.family, shared, jnp.int32(0))
+    shapes = jax.eval_shape(lambda key: references(e, key, context), key)
+    return Chain(key, store, params, first, jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes), info)
+
+
+def reference_size(e: Experiment) -> int:
+    """How many samples of generation 0 a filter's reference scores come from."""
+    return max(e.samples.capacity, 64)
+
+
+def found(e: Experiment, shared: Shared, key: Array) -> tuple[Slots, Any, dict[str, Array]]:
+    """Real data, parameters and report of generation 0, which arms with one source, family and size share."""
+    chain = initial_chain(e, shared, key)
+    train = e.regime.training_set(chain.store, surroundings(e, shared, chain.params))
+    params, info = e.family.fit(phase_key(key, 0, FIT), chain.params, train, shared)
+    return train, params, info
+
+
+def advance(experiment: Experiment, shared: Shared, chain: Chain, t: Array | int) -> tuple[Chain, Record]:
+    """Generation t of one chain: fit, sample, measure, curate, compose.
+
+    t: 0 … generations, never batched; T + 1 such calls make a run. Returns the chain for generation t + 1 and the
+    record: metrics, what the fit reported, and the share of candidates that curation kept, all by column name.
+    """
+    e, family = experiment, experiment.family
+    start = chain.params
+    around = surroundings(e, shared, start)
+
+    def fit() -> tuple[Any, dict[str, Array]]:
+        train = e.regime.training_set(chain.store, around)
+        if e.start == "base":
+            origin = shared["base"]
+        else:
+            origin = start if e.start == "previous" else family.init(phase_key(chain.key, t, INIT), shared)
+        return family.fit(phase_key(chain.key, t, FIT), origin, train, around)
+
+    params, info = fit() if chain.info is None else jax.lax.cond(t == 0, lambda: (start, chain.info), fit)
+    m = regimes.size(around, t + 1)
+    key = phase_key(chain.key, t, SAMPLE)
+    record = dict(info)
+    first, reference = chain.first, chain.reference
+    if getattr(family, "statistics", False):
+        new = family.sample_statistics(key, params, e.regime.new(m, t + 1))
+        metrics = family.measure(phase_key(chain.key, t, MEASURE), params, None, around)
+    else:
+        n = e.samples.capacity
+        drawn = family.sample(key, params, int(np.ceil(n * e.oversample)), e.decoding)
+        candidates = Slots.of(drawn, t + 1, family.frame(params))
+        new = candidates.take(jnp.arange(n)) if len(drawn) > n else candidates
+        metrics = family.measure(phase_key(chain.key, t, MEASURE), params, new, around)
+        if hasattr(e.source, "decode"):
+            record["sample"] = drawn[:2]
+        if e.curation:
+            first = jax.tree.map(lambda a, b: jnp.where(t == 0, a, b), params, chain.first)
+            context = Context(first, params, family, around, jnp.asarray(t))
+            made = phase_key(chain.key, t, REFERENCE)
+            reference = jax.lax.cond(t == 0, lambda: references(e, made, context), lambda: chain.reference)
+            new, kept = curate(e.curation, phase_key(chain.key, t, CURATE), candidates, context, reference, n)
+            record["kept"] = kept
+    record |= metrics if e.metrics == "default" else {name: metrics[name] for name in e.metrics if name in metrics}
+    store, _ = e.regime.compose(phase_key(chain.key, t, COMPOSE), chain.store, new, around, t)
+    return Chain(chain.key, store, params, first, reference, chain.info), record
+
+
+def references(e: Experiment, key: Array, context: Context) -> tuple[Any, ...]:
+    """What each filter remembers of the generation-0 model."""
+    rules = enumerate(e.curation)
+    return tuple(rule.reference(jax.random.fold_in(key, i), context, reference_size(e)) for i, rule in rules)

@@ -1,0 +1,9 @@
+"""Families: generative models together with how they are fitted and sampled."""
+
+from collapse_jax.families.base import Family
+from collapse_jax.families.budget import Epochs, Steps
+from collapse_jax.families.discrete import Discrete
+from collapse_jax.families.gaussian import Gaussian
+from collapse_jax.families.transformer import Transformer
+
+__all__ = ["Discrete", "Epochs", "Family", "Gaussian", "Steps", "Transformer"]

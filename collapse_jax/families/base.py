@@ -1,0 +1,55 @@
+"""What a model family is to the engine: how it is fitted, sampled and measured, for one chain."""
+
+from typing import Any
+
+import jax
+
+from collapse_jax.data import Frame, Slots
+
+Array = jax.Array
+Shared = dict[str, Any]
+
+
+class Family:
+    """A generative model with its fit. Pure; one chain; keys are consumed; `shared` is what all chains use.
+
+    A subclass is a `@struct`: numbers that may differ within one compiled program are leaves, the rest is static.
+    """
+
+    neural = False  # a checkpoint every generation, all of them kept
+    trained = False  # takes `start` and `budget`
+
+    def validate(self, experiment: Any) -> None:
+        """Raise ConfigError where a field, alone or with the rest of the experiment, cannot be used."""
+
+    def init(self, key: Array, shared: Shared) -> Any:
+        """Untrained parameters."""
+        raise NotImplementedError(type(self).__name__)
+
+    def fit(self, key: Array, params: Any, train: Any, shared: Shared) -> tuple[Any, dict[str, Array]]:
+        """Parameters fitted on `train` (Slots, or the family's statistics), starting from `params`; and scalars to record."""
+        raise NotImplementedError(type(self).__name__)
+
+    def sample(self, key: Array, params: Any, n: int, decoding: Any, prompts: Array | None = None) -> Array:
+        """n samples [n, ...], in the units of `frame(params)` where that is not None."""
+        raise NotImplementedError(type(self).__name__)
+
+    def frame(self, params: Any) -> Frame | None:
+        """The coordinates of this model's samples; None: the source's own."""
+        return None
+
+    def measure(self, key: Array, params: Any, samples: Slots | None, shared: Shared) -> dict[str, Array]:
+        """This generation's metrics: scalars or fixed-size arrays by record name. `samples` is None with statistics."""
+        raise NotImplementedError(type(self).__name__)
+
+    def log_prob(self, params: Any, samples: Array, shared: Shared) -> Array:
+        """Log-probability (density) of every sample: [n], nats."""
+        raise NotImplementedError(type(self).__name__)
+
+    def chunk(self, samples: int) -> int:
+        """How many chains a CPU device runs as one vmapped batch (1: one after the other), chosen by measurement."""
+        return 1
+
+    def exact(self, experiment: Any) -> bool:
+        """Whether sufficient statistics should stand in for samples where the regime allows it."""
+        return False

@@ -1,0 +1,78 @@
+"""Discrete distributions over a fixed set of states, fitted by relative frequencies (Wright–Fisher chains)."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from collapse_jax.data import Slots
+from collapse_jax.errors import ConfigError
+from collapse_jax.families.base import Family, Shared
+from collapse_jax.families.counts import Counts, multinomial
+from collapse_jax.metrics.tails import tails
+from collapse_jax.schedules import table
+from collapse_jax.struct import static, struct
+
+Array = jax.Array
+
+
+@struct
+class Discrete(Family):
+    """Probabilities [states] from relative frequencies; samples are state numbers, int32.
+
+    states: at least 2; statistics: keep counts in place of samples (None: where the regime allows it and every generation
+    has at least 8 samples a state; below that, drawing the samples is faster than drawing the counts).
+    """
+
+    states: int = static(2)
+    statistics: bool | None = static(None)
+
+    def validate(self, experiment: Any) -> None:
+        if isinstance(self.states, bool) or not isinstance(self.states, int) or self.states < 2:
+            raise ConfigError("family.states", self.states, "a whole number of at least 2")
+        if getattr(experiment.source, "states", None) != self.states:
+            of = getattr(experiment.source, "states", "none")
+            raise ConfigError("family.states", self.states, f"the source's number of states ({of})")
+        if experiment.decoding is not None:
+            raise ConfigError("decoding", type(experiment.decoding).__name__, "None for a discrete family")
+
+    def exact(self, experiment: Any) -> bool:
+        return int(table(experiment.samples, experiment.generations).min()) >= 8 * self.states
+
+    def chunk(self, samples: int) -> int:
+        return 1 if max(samples, self.states) >= 256 else 16
+
+    def init(self, key: Array, shared: Shared) -> Array:
+        return jnp.full(self.states, 1.0 / self.states)
+
+    def summarise(self, train: Slots) -> Counts:
+        return Counts(jnp.zeros(self.states).at[train.samples].add(train.weight))
+
+    def fit(self, key: Array, params: Array, train: Any, shared: Shared) -> tuple[Array, dict[str, Array]]:
+        counts = self.summarise(train).counts if isinstance(train, Slots) else train.counts
+        return counts / jnp.sum(counts), {}
+
+    def sample(self, key: Array, params: Array, n: int, decoding: Any = None, prompts: Any = None) -> Array:
+        return categorical(key, params, n)
+
+    def sample_statistics(self, key: Array, params: Array, count: Array) -> Counts:
+        return Counts(multinomial(key, count, params))
+
+    def measure(self, key: Array, params: Array, samples: Slots | None, shared: Shared) -> dict[str, Array]:
+        """See metrics.tails."""
+        return tails(params, shared["source"].probabilities())
+
+    def log_prob(self, params: Array, samples: Array, shared: Shared) -> Array:
+        return jnp.log(jnp.maximum(params, 1e-38))[samples]
+
+
+def categorical(key: Array, p: Array, n: int) -> Array:
+    """n states drawn from p [K] by one uniform each and the inverse of the cumulative sum: int32 [n].
+
+    A state of probability 0 is never drawn, at the ends and under rounding too.
+    """
+    cumulative = jnp.cumsum(p)
+    target = jax.random.uniform(key, (n,)) * cumulative[-1]
+    state = jnp.searchsorted(cumulative, target, side="right").astype(jnp.int32)
+    last = jnp.max(jnp.where(p > 0, jnp.arange(p.shape[0]), 0)).astype(jnp.int32)
+    return jnp.minimum(state, last)

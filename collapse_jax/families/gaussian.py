@@ -1,0 +1,127 @@
+"""Gaussian models of any dimension: mean and full covariance as a factor, fitted on samples or on exact statistics."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from collapse_jax import draws
+from collapse_jax.data import Frame, Slots
+from collapse_jax.decoding import SamplingBias
+from collapse_jax.errors import ConfigError
+from collapse_jax.families.base import Family, Shared
+from collapse_jax.families.moments import Drawn, Factor, Moments
+from collapse_jax.struct import static, struct
+
+Array = jax.Array
+
+
+@struct
+class GaussianParams:
+    """N(mean, F Fᵀ): mean [d]; factor F with unit columns and their log scales, of rank min(M - 1, d)."""
+
+    mean: Array
+    factor: Factor
+
+
+@struct
+class Gaussian(Family):
+    """N(μ, Σ) fitted by maximum likelihood ("mle", scatter / M) or with the unbiased covariance (scatter / (M - 1)).
+
+    dim: dimensions, at least 1; statistics: keep sufficient statistics in place of samples (None: where the regime
+    allows it; both agree in law); w2: record the Wasserstein distance for dim > 1 too (an SVD a generation).
+    """
+
+    dim: int = static(1)
+    estimator: str = static("unbiased")
+    statistics: bool | None = static(None)
+    w2: bool = static(False)
+
+    def validate(self, experiment: Any) -> None:
+        from collapse_jax.curation import Likelihood
+        from collapse_jax.schedules import table
+
+        if isinstance(self.dim, bool) or not isinstance(self.dim, int) or self.dim < 1:
+            raise ConfigError("family.dim", self.dim, "a whole number of at least 1")
+        if self.estimator not in ("unbiased", "mle"):
+            raise ConfigError("family.estimator", self.estimator, '"unbiased" or "mle"')
+        if getattr(experiment.source, "dim", None) != self.dim:
+            raise ConfigError("family.dim", self.dim, f"the source's dimension ({getattr(experiment.source, 'dim', 'none')})")
+        if experiment.decoding is not None and not isinstance(experiment.decoding, SamplingBias):
+            raise ConfigError("decoding", type(experiment.decoding).__name__, "None or SamplingBias for a Gaussian")
+        smallest = int(table(experiment.samples, experiment.generations).min())
+        if self.estimator == "unbiased" and smallest < 2:
+            raise ConfigError("samples", smallest, "at least 2 for an unbiased variance")
+        if smallest <= self.dim and any(isinstance(rule, Likelihood) for rule in experiment.curation):
+            raise ConfigError("curation", "Likelihood", f"samples > dim: {smallest} samples in {self.dim} dimensions have no density")
+
+    def exact(self, experiment: Any) -> bool:
+        return True
+
+    def chunk(self, samples: int) -> int:
+        return 512 if self.dim == 1 else 1
+
+    def init(self, key: Array, shared: Shared) -> GaussianParams:
+        return GaussianParams(jnp.zeros(self.dim), Factor.of(jnp.eye(self.dim)))
+
+    def summarise(self, train: Slots) -> Moments:
+        return Moments.of(train)
+
+    def fit(self, key: Array, params: Any, train: Any, shared: Shared) -> tuple[GaussianParams, dict[str, Array]]:
+        m = Moments.of(train) if isinstance(train, Slots) else train.moments()
+        ddof = m.square / m.weight if self.estimator == "unbiased" else 0.0
+        log_divisor = jnp.log(jnp.maximum(m.weight - ddof, jnp.finfo(jnp.float32).tiny))
+        return GaussianParams(m.mean, Factor(m.factor.unit, m.factor.log_scale - 0.5 * log_divisor)), {}
+
+    def frame(self, params: GaussianParams) -> Frame:
+        return Frame(params.mean, params.factor.top)
+
+    def sample(self, key: Array, params: GaussianParams, n: int, decoding: Any = None, prompts: Any = None) -> Array:
+        """n samples [n, d] in units of `frame(params)`; SamplingBias(λ) draws from N(μ, λ Σ)."""
+        return place(params, jax.random.normal(key, (n, self.dim)) * spread(decoding))
+
+    def sample_statistics(self, key: Array, params: GaussianParams, count: Array) -> Drawn:
+        """The statistics of `count` samples in exact law: a normal mean, and a Wishart scatter by Bartlett's factor."""
+        count = jnp.asarray(count, jnp.float32)
+        z = jax.random.normal(jax.random.fold_in(key, 0), (self.dim,))
+        offset = jnp.where(count > 0, z * jax.lax.rsqrt(jnp.maximum(count, 1.0)), 0.0)
+        inner = draws.bartlett(jax.random.fold_in(key, 1), self.dim, count - 1)
+        return Drawn(count, params.mean, params.factor, inner, offset, self.estimator == "unbiased")
+
+    def measure(self, key: Array, params: GaussianParams, samples: Slots | None, shared: Shared) -> dict[str, Array]:
+        """Against the standard normal source: trace_ratio, log_variance (log of it), log_det_ratio, mean_sq_error, w2_sq."""
+        f, d = params.factor, self.dim
+        log_variance = f.log_trace - jnp.log(jnp.float32(d))
+        error = jnp.sum(params.mean**2)
+        metrics = {"trace_ratio": jnp.exp(log_variance), "log_variance": log_variance, "mean_sq_error": error}
+        metrics["log_det_ratio"] = 2 * (jnp.sum(f.log_scale) + log_abs_det(f.unit))
+        if d == 1:
+            metrics["w2_sq"] = error + (jnp.exp(f.log_scale[0]) - 1) ** 2
+        elif self.w2:
+            root = jnp.sum(jnp.linalg.svd(f.unit * jnp.exp(f.log_scale), compute_uv=False))
+            metrics["w2_sq"] = error + d * jnp.exp(log_variance) + d - 2 * root
+        return metrics
+
+    def log_prob(self, params: GaussianParams, samples: Array, shared: Shared) -> Array:
+        """log N(x; μ, Σ) of samples [n, d] in the source's coordinates: [n]; Σ must have full rank."""
+        f = params.factor
+        z = jax.scipy.linalg.solve_triangular(f.unit, (samples - params.mean).T, lower=True) if self.dim > 1 else None
+        z = (samples - params.mean).T / f.unit if z is None else z
+        z = z * jnp.exp(-f.log_scale)[:, None]
+        log_det = jnp.sum(f.log_scale) + log_abs_det(f.unit)
+        return -0.5 * jnp.sum(z * z, axis=0) - log_det - 0.5 * self.dim * np.log(2 * np.pi)
+
+
+def place(params: GaussianParams, normals: Array) -> Array:
+    """Standard normals [n, d] as samples of the model, in units of its frame."""
+    return params.factor.apply(normals, params.factor.top)
+
+
+def spread(decoding: Any) -> Array | float:
+    return jnp.sqrt(decoding.lam) if isinstance(decoding, SamplingBias) else 1.0
+
+
+def log_abs_det(lower: Array) -> Array:
+    """log |det| of a lower-triangular matrix."""
+    return jnp.sum(jnp.log(jnp.abs(jnp.diagonal(lower))))

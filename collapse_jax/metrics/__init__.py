@@ -1,0 +1,1 @@
+"""Measurements of models and samples, one name per quantity across all families."""

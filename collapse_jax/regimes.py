@@ -1,0 +1,322 @@
+"""Regimes: what the next model is trained on, composed from real, previous and newly drawn samples.
+
+The frame is p_next = α·p_model + β·p_previous + γ·p_real (Shumailov et al., Nature 2024). Every regime is written once
+for samples in slots (`data.Slots`) and for exact sufficient statistics: both can be joined and appended to.
+`shared` gives what a regime may need of its experiment: "source", "family", "sizes", "frame".
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from collapse_jax import schedules
+from collapse_jax.data import Slots, empty, join
+from collapse_jax.errors import ConfigError
+from collapse_jax.struct import replace, static, struct
+
+Array = jax.Array
+Data = Any  # Slots, or a family's sufficient statistics
+Shared = dict[str, Any]
+
+
+def pooled(parts: list[Data], counts: list[Array], slots: int, weights: list[Any] | None = None) -> Data:
+    """The union of the first `counts[j]` samples of every part, weighted: gathered into slots, or summed as statistics."""
+    if isinstance(parts[0], Slots):
+        if weights is not None:
+            parts = [replace(part, weight=part.weight * w) for part, w in zip(parts, weights, strict=True)]
+        return join(parts, counts, slots)
+    return type(parts[0]).join(parts, [1.0] * len(parts) if weights is None else weights)
+
+
+def real(key: Array, count: Array, slots: int, shared: Shared) -> Data:
+    """`count` new samples from the source, in `slots` slots (or as statistics, where the family keeps those)."""
+    source, family = shared["source"], shared["family"]
+    if getattr(family, "statistics", False):
+        return source.draw_statistics(key, count, family, shared)
+    return Slots.of(source.draw(key, slots, shared), 0, shared["frame"], count)
+
+
+def size(shared: Shared, t: Array | int) -> Array:
+    """Samples in the data set of generation t (the last size goes on for ever)."""
+    counts = shared["sizes"].counts
+    return jnp.asarray(counts)[jnp.minimum(t, len(counts) - 1)]
+
+
+class Regime:
+    """Replace is the base: the next training set is the new samples alone."""
+
+    def validate(self, samples: np.ndarray) -> None:
+        """Raise ConfigError where a field is out of range for the table of sample sizes."""
+
+    def exact(self) -> bool:
+        """Whether sufficient statistics give this regime's law exactly."""
+        return True
+
+    def new(self, m: Array, t: Array | int) -> Array:
+        """How many synthetic samples the training set of generation t takes, of m samples in all."""
+        return m
+
+    def begin(self, real: Data, shared: Shared) -> Any:
+        """The store that holds the first real data."""
+        return real
+
+    def training_set(self, store: Any, shared: Shared) -> Data:
+        """What the next model is fitted on: Slots with weights, or statistics."""
+        return store
+
+    def update(self, key: Array, store: Any, new: Data, shared: Shared, t: Array | int) -> Any:
+        """The store after generation t, whose model drew `new`."""
+        raise NotImplementedError(type(self).__name__)
+
+    def compose(self, key: Array, store: Any, new: Data, shared: Shared, t: Array | int) -> tuple[Any, Data]:
+        """The store after generation t and the training set of generation t + 1."""
+        store = self.update(key, store, new, shared, t)
+        return store, self.training_set(store, shared)
+
+
+@struct
+class Replace(Regime):
+    """Each model is trained on the samples of the one before, and on nothing else."""
+
+    def update(self, key: Array, store: Data, new: Data, shared: Shared, t: Array | int) -> Data:
+        return pooled([new], [size(shared, t + 1)], shared["sizes"].capacity)
+
+
+@struct
+class Grown:
+    """All samples so far in the first `size` slots; the next model is trained on the first `m` of `index`, if not on all."""
+
+    slots: Slots
+    size: Array
+    index: Array | None = None
+    m: Array | None = None
+
+
+@struct
+class Accumulate(Regime):
+    """Each model is trained on everything so far: the real data and every generation's samples (Gerstgrasser et al. 2024)."""
+
+    def begin(self, real: Data, shared: Shared) -> Any:
+        if not isinstance(real, Slots):
+            return real
+        return Grown(empty(real, shared["sizes"].total).write(real, jnp.int32(0)), size(shared, 0))
+
+    def training_set(self, store: Any, shared: Shared) -> Data:
+        return store.slots if isinstance(store, Grown) else store
+
+    def update(self, key: Array, store: Any, new: Data, shared: Shared, t: Array | int) -> Any:
+        return append(store, new, shared, t) if isinstance(store, Grown) else store.append(new)
+
+
+def append(store: Grown, new: Slots, shared: Shared, t: Array | int) -> Grown:
+    """`new` behind what the store holds; there is room for every generation up to the last. Past it: ValueError."""
+    count, capacity = size(shared, t + 1), shared["sizes"].capacity
+    full = store.size + capacity > store.slots.samples.shape[0]
+    if not isinstance(full, jax.core.Tracer) and full:
+        raise ValueError(f"the store's {store.slots.samples.shape[0]} slots hold the generations of this experiment only")
+    return replace(store, slots=store.slots.write(join([new], [count], capacity), store.size), size=store.size + count)
+
+
+@struct
+class AccumulateSubsample(Regime):
+    """Everything is kept, but each model sees only as many samples of it as one generation has, drawn uniformly."""
+
+    replacement: bool = static(False)
+
+    def validate(self, samples: np.ndarray) -> None:
+        if not isinstance(self.replacement, bool):
+            raise ConfigError("regime.replacement", self.replacement, "true or false")
+        running = np.cumsum(samples)
+        if not self.replacement and (samples > running).any():
+            raise ConfigError("samples", samples.max(), "no more than all samples so far")
+
+    def exact(self) -> bool:
+        return False
+
+    def begin(self, real: Slots, shared: Shared) -> Grown:
+        store = empty(real, shared["sizes"].total).write(real, jnp.int32(0))
+        m = size(shared, 0)
+        return Grown(store, m, jnp.arange(shared["sizes"].capacity, dtype=jnp.int32), m)
+
+    def training_set(self, store: Grown, shared: Shared) -> Slots:
+        assert store.index is not None and store.m is not None
+        taken = store.slots.take(store.index)
+        return replace(taken, weight=jnp.where(jnp.arange(len(store.index)) < store.m, taken.weight, 0.0))
+
+    def update(self, key: Array, store: Grown, new: Slots, shared: Shared, t: Array | int) -> Grown:
+        store = append(store, new, shared, t)
+        slots, total = shared["sizes"].capacity, store.slots.samples.shape[0]
+        if self.replacement:
+            index = jnp.minimum((jax.random.uniform(key, (slots,)) * store.size).astype(jnp.int32), store.size - 1)
+        else:
+            order = jnp.where(jnp.arange(total) < store.size, jax.random.bits(key, (total,)) >> 1, jnp.uint32(2**32 - 1))
+            index = jnp.argsort(order)[:slots].astype(jnp.int32)
+        return replace(store, index=index, m=size(shared, t + 1))
+
+
+@struct
+class Kept:
+    """One finite real set, and the training set of the moment."""
+
+    real: Slots | None
+    current: Data
+
+
+KEPT = ("fresh", "redrawn", "fixed")
+
+
+@struct
+class Mix(Regime):
+    """A share `model` of new, `previous` of the training set before, `real` of real samples (Nature 2024: α, β, γ).
+
+    kept: "fresh" draws new real samples each generation, "redrawn" draws anew from the first real set (without
+    replacement), "fixed" keeps one subset of it for ever: three different laws. Shares lie in [0, 1] and sum to 1;
+    `real` may be a schedule over generations (Linear, Power), then `model` is None and takes the rest.
+    """
+
+    model: Any = 0.9
+    previous: Any = 0.0
+    real: Any = 0.1
+    kept: str = static("redrawn")
+
+    def validate(self, samples: np.ndarray) -> None:
+        real = share_table(self.real, len(samples))
+        if self.kept not in KEPT:
+            raise ConfigError("regime.kept", self.kept, 'one of "fresh", "redrawn", "fixed"')
+        rest = 1.0 - real - self.previous if self.model is None else self.model
+        for name, value in (("model", rest), ("previous", self.previous), ("real", real)):
+            within("regime." + name, value)
+        total = np.asarray(rest) + self.previous + real
+        if not np.allclose(total, 1.0, atol=1e-6):
+            raise ConfigError("regime.model + previous + real", float(np.ravel(total)[0]), "1")
+        if self.kept != "fresh" and (np.rint(real * samples) > samples[0]).any():
+            raise ConfigError("regime.real", self.real, f"no more real samples than the first set's {samples[0]}")
+
+    def exact(self) -> bool:
+        return self.kept == "fresh" and not np.any(np.asarray(self.previous))
+
+    def counts(self, m: Array, t: Array | int) -> tuple[Array, Array, Array]:
+        """How many of m samples in generation t are real, previous and new."""
+        share = jnp.asarray(self.real)
+        share = share[jnp.minimum(t, share.shape[0] - 1)] if share.ndim else share
+        real = jnp.round(share * m).astype(jnp.int32)
+        previous = jnp.minimum(jnp.round(jnp.asarray(self.previous) * m).astype(jnp.int32), m - real)
+        return real, previous, m - real - previous
+
+    def new(self, m: Array, t: Array | int) -> Array:
+        return self.counts(m, t)[2]
+
+    def begin(self, real: Data, shared: Shared) -> Kept:
+        return Kept(None if self.kept == "fresh" else real, real)
+
+    def training_set(self, store: Kept, shared: Shared) -> Data:
+        return store.current
+
+    def update(self, key: Array, store: Kept, new: Data, shared: Shared, t: Array | int) -> Kept:
+        n_real, n_previous, n_new = self.counts(size(shared, t + 1), t + 1)
+        slots = shared["sizes"].capacity
+        if store.real is None:
+            anew = real(jax.random.fold_in(key, 0), n_real, slots, shared)
+        elif self.kept == "fixed":
+            anew = store.real
+        else:
+            anew = store.real.take(shuffled(jax.random.fold_in(key, 0), store.real))
+        if not isinstance(new, Slots):
+            return replace(store, current=pooled([anew, new], [n_real, n_new], slots))
+        before = store.current.take(shuffled(jax.random.fold_in(key, 1), store.current))
+        return replace(store, current=join([anew, before, new], [n_real, n_previous, n_new], slots))
+
+
+@struct
+class Fresh(Regime):
+    """`real_samples` new real samples beside the synthetic ones in every generation after the first (MAD fresh-data loop)."""
+
+    real_samples: int = static(10)
+
+    def validate(self, samples: np.ndarray) -> None:
+        if isinstance(self.real_samples, bool) or not isinstance(self.real_samples, int) or self.real_samples < 1:
+            raise ConfigError("regime.real_samples", self.real_samples, "a whole number of at least 1")
+
+    def slots(self, shared: Shared) -> int:
+        return shared["sizes"].capacity + self.real_samples
+
+    def begin(self, real: Data, shared: Shared) -> Data:
+        return join([real], [size(shared, 0)], self.slots(shared)) if isinstance(real, Slots) else real
+
+    def update(self, key: Array, store: Data, new: Data, shared: Shared, t: Array | int) -> Data:
+        n = jnp.int32(self.real_samples)
+        anew = real(key, n, self.real_samples, shared)
+        return pooled([anew, new], [n, size(shared, t + 1)], self.slots(shared))
+
+
+@struct
+class Weighted(Regime):
+    """As many real as synthetic samples, the real ones with weight `real_weight` in the loss, the others with the rest.
+
+    kept: "fresh" draws the real ones anew each generation, "fixed" keeps the first set (arXiv 2502.18049).
+    """
+
+    real_weight: Any = 0.5
+    kept: str = static("fresh")
+
+    def validate(self, samples: np.ndarray) -> None:
+        if self.kept not in ("fresh", "fixed"):
+            raise ConfigError("regime.kept", self.kept, '"fresh" or "fixed"')
+        within("regime.real_weight", self.real_weight)
+        if self.kept == "fixed" and (samples > samples[0]).any():
+            raise ConfigError("samples", samples.max(), f"no more than the first real set's {samples[0]} with kept=fixed")
+
+    def exact(self) -> bool:
+        return self.kept == "fresh"
+
+    def begin(self, real: Data, shared: Shared) -> Kept:
+        wide = join([real], [size(shared, 0)], 2 * shared["sizes"].capacity) if isinstance(real, Slots) else real
+        return Kept(None if self.kept == "fresh" else real, wide)
+
+    def training_set(self, store: Kept, shared: Shared) -> Data:
+        return store.current
+
+    def update(self, key: Array, store: Kept, new: Data, shared: Shared, t: Array | int) -> Kept:
+        m, slots = size(shared, t + 1), shared["sizes"].capacity
+        anew = real(key, m, slots, shared) if store.real is None else store.real
+        # Doubled, so that weights average 1 and a budget in epochs keeps its meaning.
+        weights = [2.0 * self.real_weight, 2.0 * (1.0 - self.real_weight)]
+        return replace(store, current=pooled([anew, new], [m, m], 2 * slots, weights))
+
+
+def shuffled(key: Array, slots: Slots) -> Array:
+    """A random order of the filled slots, the empty ones after them: int32 [n]."""
+    order = jnp.where(slots.weight > 0, jax.random.uniform(key, slots.weight.shape), 2.0)
+    return jnp.argsort(order)
+
+
+def share_table(value: Any, n: int) -> np.ndarray:
+    """The share in each of n generations: a number, a table or a schedule."""
+    if isinstance(value, schedules.Constant | schedules.Linear | schedules.Power):
+        return value.at(np.arange(n, dtype=float))
+    try:
+        return np.broadcast_to(np.asarray(value, float), (n,))
+    except (TypeError, ValueError):
+        raise ConfigError("regime.real", value, "a number or a schedule") from None
+
+
+def within(field: str, value: Any) -> None:
+    """Raise ConfigError unless every entry of `value` is a number in [0, 1]."""
+    try:
+        numbers = np.asarray(value, float)
+    except (TypeError, ValueError):
+        raise ConfigError(field, value, "a number in [0, 1]") from None
+    if isinstance(value, bool) or not ((numbers >= -1e-9) & (numbers <= 1 + 1e-9)).all():
+        raise ConfigError(field, value, "between 0 and 1")
+
+
+def resolved(regime: Regime, generations: int) -> Regime:
+    """The regime with every number a float32 leaf; a scheduled share becomes a table [generations + 1]."""
+    if isinstance(regime, Mix):
+        scheduled = isinstance(regime.real, schedules.Constant | schedules.Linear | schedules.Power)
+        real = share_table(regime.real, generations + 1) if scheduled else regime.real
+        rest = 1.0 - real - regime.previous if regime.model is None else regime.model
+        regime = replace(regime, model=rest, real=real)
+    return jax.tree.map(lambda x: np.asarray(x, np.float32), regime)

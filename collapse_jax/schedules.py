@@ -1,0 +1,88 @@
+"""Numbers that follow a schedule over generations: how many samples each generation draws."""
+
+from typing import Any
+
+import jax
+import numpy as np
+
+from collapse_jax.errors import ConfigError
+from collapse_jax.struct import static, struct
+
+LARGEST = 2**31 - 1
+
+
+@struct
+class Constant:
+    """The same number of samples in every generation."""
+
+    value: int
+
+    def at(self, t: np.ndarray) -> np.ndarray:
+        return np.full(t.shape, self.value, float)
+
+
+@struct
+class Linear:
+    """`start + slope * t` samples for generation t."""
+
+    start: float
+    slope: float
+
+    def at(self, t: np.ndarray) -> np.ndarray:
+        return self.start + self.slope * t
+
+
+@struct
+class Power:
+    """`start * (t + 1) ** exponent` samples for generation t (exponent > 1: variance stays bounded, theory.md)."""
+
+    start: float
+    exponent: float
+
+    def at(self, t: np.ndarray) -> np.ndarray:
+        return self.start * (t + 1.0) ** self.exponent
+
+
+@struct
+class Sizes:
+    """A resolved schedule: `counts[t]` samples for generation t, at most `capacity`; `total` slots hold all generations.
+
+    Sufficient statistics need no slots, so there both bounds are 0 and one program serves every size.
+    """
+
+    counts: jax.Array
+    capacity: int = static(0)
+    total: int = static(0)
+
+
+Samples = int | Constant | Linear | Power | Sizes
+
+
+def table(samples: Any, generations: int) -> np.ndarray:
+    """Sample sizes of generations 0 … `generations`, rounded to whole numbers: int64 [generations + 1].
+
+    Raises ConfigError where a size is below 1, not finite, or beyond int32.
+    """
+    if isinstance(samples, Sizes):
+        return np.asarray(samples.counts, np.int64)
+    if isinstance(samples, bool) or not isinstance(samples, int | np.integer | Constant | Linear | Power):
+        raise ConfigError("samples", samples, "a whole number, Constant, Linear or Power")
+    schedule = Constant(int(samples)) if isinstance(samples, int | np.integer) else samples
+    t = np.arange(generations + 1, dtype=float)
+    with np.errstate(all="ignore"):
+        values = schedule.at(t)
+    if not np.isfinite(values).all() or values.min() < 0.5 or values.max() > LARGEST:
+        raise ConfigError("samples", samples, f"sizes between 1 and {LARGEST} in every generation")
+    return np.rint(values).astype(np.int64)
+
+
+def sizes(samples: Any, generations: int, slots: bool = True) -> Sizes:
+    """The table of `samples` as a leaf; with the numbers of slots it takes unless `slots` is false.
+
+    Raises ConfigError where all generations together exceed int32 slots.
+    """
+    counts = table(samples, generations)
+    if slots and counts.sum() + counts.max() > LARGEST:
+        raise ConfigError("samples", samples, f"at most {LARGEST} samples over all generations")
+    bounds = (int(counts.max()), int(counts.sum() + counts.max())) if slots else (0, 0)
+    return Sizes(np.asarray(counts, np.int32), *bounds)  # type: ignore[arg-type]

@@ -1,0 +1,8 @@
+"""Sources: the real distributions and data sets that chains start from."""
+
+from collapse_jax.sources.analytic import Categorical, Normal, Zipf
+from collapse_jax.sources.base import Source
+from collapse_jax.sources.text import Text
+from collapse_jax.sources.tokenizers import BPE, Bytes
+
+__all__ = ["BPE", "Bytes", "Categorical", "Normal", "Source", "Text", "Zipf"]

@@ -1,0 +1,85 @@
+"""Sources with a known density: the standard normal, Zipf's law and any categorical distribution."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from collapse_jax.errors import ConfigError
+from collapse_jax.families.discrete import categorical
+from collapse_jax.sources.base import Shared, Source
+from collapse_jax.struct import static, struct
+
+Array = jax.Array
+
+
+@struct
+class Normal(Source):
+    """The standard normal distribution N(0, I) in `dim` dimensions; samples float32 [n, dim]."""
+
+    dim: int = static(1)
+
+    def validate(self) -> None:
+        if isinstance(self.dim, bool) or not isinstance(self.dim, int) or self.dim < 1:
+            raise ConfigError("source.dim", self.dim, "a whole number of at least 1")
+
+    def draw(self, key: Array, n: int, shared: Shared) -> Array:
+        return jax.random.normal(key, (n, self.dim))
+
+    def draw_statistics(self, key: Array, count: Array, family: Any, shared: Shared) -> Any:
+        return family.sample_statistics(key, family.init(key, shared), count).moments()
+
+
+class DiscreteSource(Source):
+    """A source over numbered states; samples int32 [n]."""
+
+    def probabilities(self) -> Array:
+        """p0 [states]."""
+        raise NotImplementedError(type(self).__name__)
+
+    def draw(self, key: Array, n: int, shared: Shared) -> Array:
+        return categorical(key, self.probabilities(), n)
+
+    def draw_statistics(self, key: Array, count: Array, family: Any, shared: Shared) -> Any:
+        return family.sample_statistics(key, self.probabilities(), count)
+
+
+@struct
+class Zipf(DiscreteSource):
+    """p_i ∝ i^(-exponent) for i = 1 … states; exponent >= 0."""
+
+    states: int = static(1000)
+    exponent: Any = 1.0
+
+    def validate(self) -> None:
+        if isinstance(self.states, bool) or not isinstance(self.states, int) or self.states < 2:
+            raise ConfigError("source.states", self.states, "a whole number of at least 2")
+        if isinstance(self.exponent, bool) or not 0 <= float(self.exponent) < 20:
+            raise ConfigError("source.exponent", self.exponent, "a number from 0 to 20")
+
+    def probabilities(self) -> Array:
+        weight = jnp.arange(1, self.states + 1, dtype=jnp.float32) ** -self.exponent
+        return weight / jnp.sum(weight)
+
+
+@struct
+class Categorical(DiscreteSource):
+    """The distribution p [states]: non-negative numbers that sum to 1."""
+
+    p: Any
+
+    @property
+    def states(self) -> int:
+        return len(self.p)
+
+    def validate(self) -> None:
+        try:
+            p = np.asarray(self.p, float)
+        except (TypeError, ValueError):
+            raise ConfigError("source.p", self.p, "a list of probabilities") from None
+        if p.ndim != 1 or len(p) < 2 or not (p >= 0).all() or not np.isclose(p.sum(), 1, atol=1e-5):
+            raise ConfigError("source.p", self.p, "at least two non-negative numbers that sum to 1")
+
+    def probabilities(self) -> Array:
+        return jnp.asarray(self.p)

@@ -1,0 +1,32 @@
+"""What a source is: the real distribution, or a finite real data set, that generation 0 is fitted on."""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+
+Array = jax.Array
+Shared = dict[str, Any]
+
+
+class Source:
+    """The real distribution p0. A subclass is a `@struct`."""
+
+    def validate(self) -> None:
+        """Raise ConfigError where a field cannot be used."""
+
+    def load(self, folder: Path | None) -> Shared:
+        """Arrays that all chains share, made once on the host; what must outlive the process is kept in the run's `folder`."""
+        return {}
+
+    def limit_of(self, shared: Shared) -> int | None:
+        """How many samples a finite real data set has; None: as many as wanted."""
+        return None
+
+    def draw(self, key: Array, n: int, shared: Shared) -> Array:
+        """n real samples [n, ...]; the first of them do not depend on n."""
+        raise NotImplementedError(type(self).__name__)
+
+    def draw_statistics(self, key: Array, count: Array, family: Any, shared: Shared) -> Any:
+        """The sufficient statistics that `family` needs of `count` real samples, in exact law."""
+        raise NotImplementedError(type(self).__name__)

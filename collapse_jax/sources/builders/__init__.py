@@ -1,0 +1,1 @@
+"""Our own tensorflow-datasets builders: prepared without a network and without TensorFlow."""
