@@ -8,22 +8,32 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from collapse_jax.engine.storage import write_whole
+from collapse_jax.engine.storage import sync_folder, write_whole
+from collapse_jax.errors import ConfigError
 
 PART = re.compile(r"(\d+)-(\d+)\.parquet")
+INDEX = ("experiment", "chain", "generation")
 
 
 def frame(metrics: dict[str, np.ndarray], experiment: np.ndarray, chain: np.ndarray, first: int) -> pl.DataFrame:
-    """Rows for every chain and generation: metrics [rows, steps, ...], experiment and chain [rows], the first generation."""
-    steps = next(iter(metrics.values())).shape[1]
+    """Rows for every chain and generation: metrics [rows, steps, ...], experiment and chain [rows], the first generation.
+
+    Experiments are numbers here; their fields join when records are read. Raises ValueError where shapes do not agree.
+    """
+    if not metrics:
+        return pl.DataFrame(schema=dict.fromkeys(INDEX, pl.Int32))
+    rows, steps = next(iter(metrics.values())).shape[:2]
     data: dict[str, Any] = {
-        "experiment": np.repeat(experiment, steps),
-        "chain": np.repeat(chain, steps),
-        "generation": np.tile(np.arange(first, first + steps, dtype=np.int32), len(chain)),
+        "experiment": np.repeat(np.asarray(experiment, np.int32), steps),
+        "chain": np.repeat(np.asarray(chain, np.int32), steps),
+        "generation": np.tile(np.arange(first, first + steps, dtype=np.int32), rows),
     }
     for name, value in metrics.items():
-        flat = np.ascontiguousarray(value.reshape(-1, *value.shape[2:]))
-        data[name] = flat.astype(np.float32) if flat.dtype.kind == "f" and flat.dtype.itemsize < 4 else flat
+        if value.shape[:2] != (rows, steps):
+            raise ValueError(f"{name} has shape {value.shape}, other metrics {(rows, steps)}")
+        flat = np.ascontiguousarray(value.reshape(rows * steps, *value.shape[2:]))
+        half = flat.dtype.kind not in "biu" and flat.dtype.itemsize < 4  # float16 and bfloat16 have no column type
+        data[name] = flat.astype(np.float32) if half else flat
     return pl.DataFrame(data)
 
 
@@ -34,13 +44,13 @@ class Records:
         self.folder = folder
 
     def parts(self, group: str | None = None) -> list[tuple[Path, int, int]]:
-        """Every part with its first and last generation."""
+        """Every part with its first and last generation, ordered by group and first generation."""
         found = []
-        for path in sorted(self.folder.glob(f"group={group or '*'}/*.parquet")):
+        for path in self.folder.glob(f"group={group or '*'}/*.parquet"):
             match = PART.fullmatch(path.name)
             if match:
                 found.append((path, int(match[1]), int(match[2])))
-        return sorted(found, key=lambda part: (part[0].parent.name, part[1]))
+        return sorted(found, key=lambda part: (part[0].parent.name, part[1], part[2]))
 
     def write(self, group: str, first: int, last: int, rows: pl.DataFrame) -> None:
         """One part, there as a whole or not at all. Raises OSError."""
@@ -49,16 +59,49 @@ class Records:
         write_whole(self.folder / f"group={group}" / f"{first}-{last}.parquet", buffer.getvalue())
 
     def drop_after(self, group: str, generation: int) -> None:
-        """Forget a group's records beyond a generation: those whose checkpoint was never committed."""
-        for path, first, last in self.parts(group):
-            if last > generation:
-                if first <= generation:
-                    self.write(group, first, generation, pl.read_parquet(path).filter(pl.col("generation") <= generation))
-                path.unlink()
+        """Forget a group's records beyond a generation, those whose checkpoint was never committed, and half-written parts.
+
+        Only under the run's lock. Raises OSError.
+        """
+        folder = self.folder / f"group={group}"
+        for path in folder.glob(".*.part"):
+            path.unlink()
+        beyond = [part for part in self.parts(group) if part[2] > generation]
+        for path, first, _ in beyond:
+            if first <= generation:
+                self.write(group, first, generation, part(path).filter(pl.col("generation") <= generation))
+            path.unlink()
+        if beyond:
+            sync_folder(folder)
 
     def read(self) -> pl.DataFrame:
-        """All rows, ordered by experiment, chain and generation; a metric that a group has not is null there."""
-        frames = [pl.read_parquet(path, hive_partitioning=False) for path, _, _ in self.parts()]
-        if not frames:
-            return pl.DataFrame(schema={"experiment": pl.Int32, "chain": pl.Int32, "generation": pl.Int32})
-        return pl.concat(frames, how="diagonal_relaxed").sort("experiment", "chain", "generation")
+        """All rows, ordered by experiment, chain and generation; a metric that a group has not is null there.
+
+        Raises ConfigError where a part is damaged.
+        """
+        groups: dict[str, list[pl.DataFrame]] = {}
+        for path, _, _ in self.parts():
+            groups.setdefault(path.parent.name, []).append(part(path))
+        if not groups:
+            return pl.DataFrame(schema=dict.fromkeys(INDEX, pl.Int32))
+        whole = [as_lists(pl.concat(parts, how="vertical_relaxed")) for parts in groups.values()]
+        return pl.concat(whole, how="diagonal_relaxed").sort(INDEX)
+
+
+def part(path: Path) -> pl.DataFrame:
+    try:
+        return pl.read_parquet(path, hive_partitioning=False)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        if isinstance(error, PermissionError):
+            raise
+        raise ConfigError("records", path, "a whole Parquet file; this one is damaged or gone") from None
+
+
+def as_lists(rows: pl.DataFrame) -> pl.DataFrame:
+    """Fixed-size columns as lists, so that groups whose arrays differ in size fit in one table."""
+
+    def loose(dtype: Any) -> Any:
+        return pl.List(loose(dtype.inner)) if isinstance(dtype, pl.Array | pl.List) else dtype
+
+    return rows.cast({name: loose(dtype) for name, dtype in rows.schema.items() if isinstance(dtype, pl.Array)})
+

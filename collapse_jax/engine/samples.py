@@ -5,15 +5,30 @@ from pathlib import Path
 from typing import Any
 
 from collapse_jax.engine.storage import write_whole
+from collapse_jax.errors import ConfigError
 
 
 def write_samples(folder: Path, group: str, generation: int, rows: list[dict[str, Any]]) -> None:
-    """Write <group>-<generation>.jsonl, whole. Raises OSError."""
-    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    write_whole(folder / f"{group}-{generation:05d}.jsonl", lines.encode())
+    """Write rows (experiment, label, chain, generation, text) of a visit that began at `generation`.
+
+    One file <group>-<generation>.jsonl a generation, each whole, so that a resumed run writes the same files again
+    whatever its visits' lengths are. Raises OSError.
+    """
+    by_generation: dict[int, list[dict[str, Any]]] = {}
+    for row in rows:
+        by_generation.setdefault(int(row.get("generation", generation)), []).append(row)
+    for at, members in by_generation.items():
+        lines = "".join(json.dumps({"generation": at, **row}, ensure_ascii=False) + "\n" for row in members)
+        # a token sequence may decode to half a surrogate pair, which UTF-8 cannot hold
+        write_whole(folder / f"{group}-{at:05d}.jsonl", lines.encode("utf-8", "replace"))
 
 
 def read_samples(folder: Path) -> list[dict[str, Any]]:
-    """All rows: experiment, label, chain, generation, text; ordered by experiment and generation."""
-    rows = [json.loads(line) for path in sorted(folder.glob("*.jsonl")) for line in path.read_text(encoding="utf-8").splitlines()]
-    return sorted(rows, key=lambda row: (row["experiment"], row["generation"]))
+    """All rows, ordered by experiment, generation and chain. Raises ConfigError where a file is damaged."""
+    rows = []
+    for path in sorted(folder.glob("*.jsonl")):
+        try:
+            rows += [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
+        except ValueError:
+            raise ConfigError("samples", path, "JSON, one sample a line; this file is damaged") from None
+    return sorted(rows, key=lambda row: (row["experiment"], row["generation"], row.get("chain", 0)))

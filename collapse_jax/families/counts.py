@@ -1,5 +1,6 @@
 """Sufficient statistics of discrete samples: how often each state occurred, and their draw in exact law."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -35,20 +36,29 @@ class Counts:
 def multinomial(key: Array, count: Array, p: Array) -> Array:
     """How `count` (< 2^24) samples fall on states with probabilities p [K] (sum to 1): float32 [K], exact in law.
 
-    The states are halved again and again and a binomial decides how many samples go each way: log2 K calls of the
-    sampler on whole arrays, whose cost does not depend on `count`. A state of probability 0 gets none.
+    The states stand in √K rows; the samples are dealt to the rows, then in all rows at once to the columns, one binomial
+    after the other: the cost does not depend on `count`. A state of probability 0 gets none.
     """
     states = p.shape[0]
-    depth = max(1, (states - 1).bit_length())
-    levels = [jnp.pad(p, (0, 2**depth - states))]
-    while levels[-1].shape[0] > 1:
-        levels.append(levels[-1].reshape(-1, 2).sum(axis=1))
-    held = jnp.asarray(count, jnp.float32).reshape(1)
-    for level, mass in enumerate(reversed(levels[:-1])):
-        halves = mass.reshape(-1, 2)
-        to_left = split(jax.random.fold_in(key, level), held, halves[:, 0], halves[:, 1])
-        held = jnp.stack([to_left, held - to_left], axis=1).reshape(-1)
-    return held[:states]
+    columns = math.isqrt(states - 1) + 1
+    rows = -(-states // columns)
+    table = jnp.pad(p, (0, rows * columns - states)).reshape(rows, columns)
+    totals = deal(jax.random.fold_in(key, 0), jnp.asarray(count, jnp.float32).reshape(1), jnp.sum(table, axis=1)[None])
+    return deal(jax.random.fold_in(key, 1), totals[0], table).reshape(-1)[:states]
+
+
+def deal(key: Array, held: Array, mass: Array) -> Array:
+    """Each row's `held` [rows] samples dealt to its columns in proportion to mass [rows, columns]."""
+    rest = jnp.flip(jnp.cumsum(jnp.flip(mass, axis=1), axis=1), axis=1)
+    rest = jnp.concatenate([rest[:, 1:], jnp.zeros((mass.shape[0], 1))], axis=1)
+
+    def column(held: Array, now: tuple[Array, Array, Array]) -> tuple[Array, Array]:
+        i, here, later = now
+        taken = split(jax.random.fold_in(key, i), held, here, later)
+        return held - taken, taken
+
+    index = jnp.arange(mass.shape[1], dtype=jnp.uint32)
+    return jax.lax.scan(column, held, (index, mass.T, rest.T))[1].T
 
 
 def split(key: Array, n: Array, left: Array, right: Array) -> Array:

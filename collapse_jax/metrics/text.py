@@ -38,7 +38,8 @@ def unique(first: Array, second: Array, left_out: Array | None = None) -> Array:
 def rep_n(tokens: Array, n: int = 4) -> Array:
     """1 - unique n-grams / n-grams of every sequence of tokens [N, L]: [N], in [0, 1) (Welleck et al. 2020)."""
     first, second = grams(tokens, n)
-    return 1 - unique(first, second) / first.shape[1]
+    total = first.shape[1]
+    return (total - unique(first, second)) / total  # so that no repetition is 0 to the bit
 
 
 def distinct_n(tokens: Array, n: int = 2, mask: Array | None = None) -> Array:

@@ -73,12 +73,12 @@ class BPECodec:
     def __init__(self, tokenizer: hf.Tokenizer):
         self.tokenizer = tokenizer
         to_byte = {c: b for b, c in byte_characters().items()}
-        size = tokenizer.get_vocab_size()
-        self.pieces = [bytes(to_byte[c] for c in tokenizer.id_to_token(i)) for i in range(size)]
+        names = [tokenizer.id_to_token(i) or "" for i in range(tokenizer.get_vocab_size())]
+        self.pieces = [bytes(to_byte[c] for c in name) for name in names]
 
     def encode(self, text: str) -> np.ndarray:
         """int32 [tokens]."""
-        parts = self.tokenizer.encode_batch(text.splitlines(keepends=True))
+        parts = self.tokenizer.encode_batch_fast(text.splitlines(keepends=True))
         return np.concatenate([np.asarray(part.ids, np.int32) for part in parts] or [np.zeros(0, np.int32)])
 
     def decode(self, tokens: Any) -> str:

@@ -1,7 +1,6 @@
 """Closed-form predictions, drawn beside what a run measures."""
 
-from typing import Any
+from collapse_jax.theory import discrete, gaussian, shares
+from collapse_jax.theory.predictions import Prediction, predict
 
-
-def predict(experiment: Any) -> dict[str, Any]:
-    return {}
+__all__ = ["Prediction", "discrete", "gaussian", "predict", "shares"]

@@ -32,6 +32,8 @@ class TextFiles(tfds.core.GeneratorBasedBuilder):
 
     def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
         present = {split for split, _ in self._split_texts()}  # a split without examples cannot be written
+        if not present:
+            raise ConfigError("source.files", [str(file) for file in self.files], "files that hold text")
         return {split: self._generate_examples(split) for split in ("train", "validation", "test") if split in present}
 
     def _generate_examples(self, split: str) -> Iterator[tuple[int, dict[str, str]]]:

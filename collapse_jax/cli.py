@@ -1,0 +1,312 @@
+"""The command `collapse`: demo, run, resume, plan, report, ls. Exit codes: 0 done, 2 bad input, 3 stopped but resumable."""
+
+import contextlib
+import inspect
+import io
+import json
+import os
+import re
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_type_hints
+
+import tyro
+
+from collapse_jax.errors import ConfigError, Stopped
+
+Positional = tyro.conf.Positional
+
+
+def engine_flags(
+    chains: int = 8,
+    seed: int = 0,
+    out: Path | None = None,
+    devices: int | None = None,
+    parallelism: Literal["shard_map", "pmap", "jit"] = "shard_map",
+    stride: int | None = None,
+    keep: str | None = None,
+    chunk: int | None = None,
+    launcher: Literal["local"] = "local",
+    json: bool = False,
+) -> None:
+    """The flags of `collapse run` and `collapse plan` that are not the experiment file's own.
+
+    Args:
+        chains: Independent chains of every experiment.
+        seed: The seed all keys derive from.
+        out: The run's folder (default: runs/NAME-OF-FILE).
+        devices: How many devices to use (default: all).
+        parallelism: How chains are spread over devices.
+        stride: Generations between host visits (default: 1 for neural families, about a second's worth for cheap ones).
+        keep: Checkpoints to keep: all, last:K or every:K.
+        chunk: Chains vmapped together on a device (default: the family's own).
+        launcher: Where the run's processes are started.
+        json: Print the result as JSON.
+    """
+
+
+def with_engine_flags(main: Callable[..., Any], action: Callable[..., Any]) -> Callable[..., Any]:
+    """A function with the flags of `main` and the engine's, which gives `main`'s experiments and the engine's flags to `action`."""
+    own, engine = inspect.signature(main).parameters, inspect.signature(engine_flags).parameters
+    taken = set(own) & set(engine)
+    if taken:
+        raise ConfigError("main", ", ".join(sorted(taken)), "arguments with other names than the engine's flags")
+
+    def both(**values: Any) -> Any:
+        flags = {name: values.pop(name) for name in engine}
+        return action(main(**values), **flags)
+
+    kinds = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in (*own.values(), *engine.values())]
+    both.__signature__ = inspect.Signature(kinds)  # type: ignore[attr-defined]
+    hints = {**get_type_hints(main), **get_type_hints(engine_flags)}
+    both.__annotations__ = {name: kind for name, kind in hints.items() if name != "return"}
+    claim = (inspect.getdoc(main) or "").split("\n\n")[0]
+    both.__doc__ = f"{claim}\n\n" + (inspect.getdoc(engine_flags) or "").split("\n\n", 1)[1]
+    return both
+
+
+def parsed(function: Callable[..., Any], program: str, arguments: Sequence[str]) -> Any:
+    """`function` called with its arguments from the command line. What cannot be parsed is one line, ConfigError."""
+    refused = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(Tee(refused)):
+            call = tyro.cli(deferred(function), prog=program, args=list(arguments))
+    except SystemExit as stop:
+        if stop.code in (0, None):
+            raise
+        raise ConfigError(program, " ".join(arguments) or "nothing", one_line(refused.getvalue())) from None
+    return call()
+
+
+class Tee(io.TextIOBase):
+    """Text kept back from standard error while arguments are parsed."""
+
+    def __init__(self, store: io.StringIO):
+        self.store = store
+
+    def write(self, text: str) -> int:
+        return self.store.write(text)
+
+
+def deferred(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function with the same flags that only remembers the call: its own output is not a parsing error."""
+
+    def remember(*args: Any, **kwargs: Any) -> Callable[[], Any]:
+        return lambda: function(*args, **kwargs)
+
+    remember.__signature__ = inspect.signature(function)  # type: ignore[attr-defined]
+    hints = get_type_hints(function, include_extras=True)
+    remember.__annotations__ = {name: kind for name, kind in hints.items() if name != "return"}
+    remember.__doc__ = function.__doc__
+    return remember
+
+
+def one_line(text: str) -> str:
+    """A parser's framed message as one line."""
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", text)
+    lines = [re.sub(r"[│╭╮╰╯─━]+", " ", line).strip() for line in plain.splitlines()]
+    kept = [line for line in lines if line and not line.startswith(("For full helptext", "Parsing error", "Required options"))]
+    kept = [re.sub(r"^(Parsing error|Unrecognized options)\s*", r"\1 ", line) for line in kept]
+    return re.sub(r"\s+", " ", "; ".join(kept))[:300] or "arguments that can be parsed; see --help"
+
+
+def command_run(arguments: Sequence[str]) -> int:
+    """collapse run FILE [flags]"""
+    path, rest = file_of("run", arguments)
+    return run_main(main_of(path), path, rest)
+
+
+def run_main(main: Callable[..., Any], path: Path, arguments: Sequence[str]) -> int:
+    def action(experiments: Any, out: Path | None, launcher: str, json: bool, **flags: Any) -> int:
+        from collapse_jax.engine.run import run
+
+        done = run(experiments, out=out or Path("runs") / path.stem, **flags)
+        show(done, json)
+        return 0
+
+    return parsed(with_engine_flags(main, action), f"collapse run {path.name}", arguments)
+
+
+def show(done: Any, as_json: bool) -> None:
+    """The end of a run: the summary table, or JSON."""
+    from collapse_jax.report import summary
+
+    table = summary.summary(done)
+    if as_json:
+        print(json.dumps({"run": str(done.folder), "finished": done.finished, "summary": table.to_dicts()}))
+    else:
+        summary.show(table)
+        print(f"records, checkpoints and run.json: {done.folder}")
+
+
+def command_plan(arguments: Sequence[str]) -> int:
+    """collapse plan FILE [flags]"""
+    path, rest = file_of("plan", arguments)
+
+    def action(experiments: Any, out: Path | None, launcher: str, json: bool, **flags: Any) -> int:
+        from collapse_jax.engine.plan import plan
+        from collapse_jax.report.tables import show_plan
+
+        show_plan(plan(experiments, **flags), json)
+        return 0
+
+    return parsed(with_engine_flags(main_of(path), action), f"collapse plan {path.name}", rest)
+
+
+def command_resume(arguments: Sequence[str]) -> int:
+    """collapse resume RUN"""
+
+    def resume(
+        run: Positional[Path],
+        devices: int | None = None,
+        parallelism: Literal["shard_map", "pmap", "jit"] | None = None,
+        json: bool = False,
+    ) -> int:
+        """Go on with a run from its last whole checkpoint; a finished run is left as it is."""
+        from collapse_jax.engine import run as engine
+
+        show(engine.resume(run, devices, parallelism), json)
+        return 0
+
+    return parsed(resume, "collapse resume", arguments)
+
+
+def command_report(arguments: Sequence[str]) -> int:
+    """collapse report RUN..."""
+
+    def report(runs: Positional[tuple[Path, ...]], figures: bool = True, json: bool = False) -> int:
+        """Summary tables, and figures as PNG and SVG in each run's folder."""
+        from collapse_jax.engine.run import load
+        from collapse_jax.report import summary
+
+        if not runs:
+            raise ConfigError("runs", "nothing", "one run's folder or more")
+        results = []
+        for folder in runs:
+            run = load(folder)
+            made = []
+            if figures:
+                from collapse_jax.report.figures import draw
+
+                made = [str(path) for path in draw(run)]
+            table = summary.summary(run)
+            results.append({"run": str(folder), "summary": table.to_dicts(), "figures": made})
+            if not json:
+                summary.show(table, title=str(folder))
+                print("\n".join(made))
+        if json:
+            print(dumps(results))
+        return 0
+
+    return parsed(report, "collapse report", arguments)
+
+
+def command_ls(arguments: Sequence[str]) -> int:
+    """collapse ls [FOLDER]"""
+
+    def ls(folder: Positional[Path] = Path("runs"), json: bool = False) -> int:
+        """The runs beneath a folder, with how far each has come."""
+        from collapse_jax.engine.rundir import listing
+        from collapse_jax.report.tables import show_runs
+
+        if not folder.is_dir():
+            raise ConfigError("folder", folder, "a folder that exists")
+        show_runs(listing(folder), json)
+        return 0
+
+    return parsed(ls, "collapse ls", arguments)
+
+
+def command_demo(arguments: Sequence[str]) -> int:
+    """collapse demo [--out FOLDER]"""
+
+    def demo(
+        out: Path = Path("runs/demo"),
+        seed: int = 0,
+        samples: Annotated[int, tyro.conf.arg(help="Blocks of text a generation.")] = 256,
+        steps: Annotated[int, tyro.conf.arg(help="Training steps a fit of the language model.")] = 100,
+        json: bool = False,
+    ) -> int:
+        """Language models collapse on the King James Bible, beside Gaussian and discrete chains that match theory."""
+        from collapse_jax.demo import demo as run_demo
+
+        run_demo(out, seed, samples, steps, json)
+        return 0
+
+    return parsed(demo, "collapse demo", arguments)
+
+
+def dumps(value: Any) -> str:
+    return json.dumps(value)
+
+
+COMMANDS = {
+    "demo": command_demo,
+    "run": command_run,
+    "resume": command_resume,
+    "plan": command_plan,
+    "report": command_report,
+    "ls": command_ls,
+}
+
+
+def file_of(command: str, arguments: Sequence[str]) -> tuple[Path, Sequence[str]]:
+    """The experiment file a command is given first, and the other arguments."""
+    if not arguments or arguments[0].startswith("-"):
+        raise ConfigError("FILE", arguments[0] if arguments else "nothing", f"collapse {command} FILE [flags]")
+    path = Path(arguments[0])
+    if not path.is_file():
+        raise ConfigError("FILE", path, "a Python file that defines main(...)")
+    return path, arguments[1:]
+
+
+def main_of(path: Path) -> Callable[..., Any]:
+    """The `main` of an experiment file."""
+    from collapse_jax.engine.serial import load_file
+
+    try:
+        module = load_file(path)
+    except (SyntaxError, ImportError, OSError) as error:
+        raise ConfigError("FILE", path, f"a Python file that can be imported ({error})") from None
+    main = getattr(module, "main", None)
+    if not callable(main):
+        raise ConfigError("FILE", path, "a file that defines main(...) -> Experiment or a list of them")
+    return main
+
+
+def guarded(action: Callable[[], int]) -> int:
+    """The action's exit code; errors a user can mend are one line on standard error."""
+    try:
+        return action()
+    except (ConfigError, Stopped) as error:
+        print(f"collapse: {' '.join(str(error).split())}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("collapse: interrupted; go on with: collapse resume RUN", file=sys.stderr)
+        return 3
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def script(main: Callable[..., Any]) -> None:
+    """What an experiment file calls under `if __name__ == "__main__"`: the same as `collapse run FILE`."""
+    path = Path(inspect.getfile(main))
+    sys.exit(guarded(lambda: run_main(main, path, sys.argv[1:])))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The console script."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print("collapse: " + " | ".join((command.__doc__ or "").strip() for command in COMMANDS.values()))
+        sys.exit(0 if arguments else 2)
+    command = COMMANDS.get(arguments[0])
+    if command is None:
+        sys.exit(guarded(lambda: refuse(arguments[0])))
+    sys.exit(guarded(lambda: command(arguments[1:])))
+
+
+def refuse(name: str) -> int:
+    raise ConfigError("command", name, "one of " + ", ".join(COMMANDS))

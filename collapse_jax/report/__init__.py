@@ -1,0 +1,1 @@
+"""What a run shows: a summary table in the terminal, and figures."""

@@ -1,0 +1,44 @@
+"""Tables in the terminal: plans and lists of runs, or the same as JSON."""
+
+import json
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+BYTES = ("state", "memory", "checkpoint", "disk")
+
+
+def human(size: float) -> str:
+    """Bytes with a unit: 1.5 MiB."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if size < 1024:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} TiB"
+
+
+def show_plan(rows: list[dict[str, Any]], as_json: bool) -> None:
+    """What `collapse plan` prints: a row a compiled program; memory is one device's."""
+    if as_json:
+        print(json.dumps(rows))
+        return
+    columns = list(rows[0])
+    table = Table(*[{"memory": "memory/device", "state": "state/device"}.get(name, name) for name in columns])
+    for row in rows:
+        table.add_row(*[human(row[name]) if name in BYTES else str(row[name]) for name in columns])
+    Console().print(table)
+    disk = sum(row["disk"] for row in rows)
+    runs = sum(row["experiments"] * row["chains"] for row in rows)
+    print(f"{len(rows)} compiled program(s), {runs} chains, about {human(disk)} on disk; nothing was run")
+
+
+def show_runs(rows: list[dict[str, Any]], as_json: bool) -> None:
+    """What `collapse ls` prints."""
+    if as_json:
+        print(json.dumps(rows))
+        return
+    table = Table("run", "experiments", "chains", "generations", "state")
+    for row in rows:
+        table.add_row(row["run"], str(row["experiments"]), str(row["chains"]), f"{row['done']}/{row['generations']}", row["state"])
+    Console().print(table)
