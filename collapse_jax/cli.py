@@ -75,8 +75,18 @@ def parsed(function: Callable[..., Any], program: str, arguments: Sequence[str])
     except SystemExit as stop:
         if stop.code in (0, None):
             raise
-        raise ConfigError(program, " ".join(arguments) or "nothing", one_line(refused.getvalue())) from None
+        raise refusal(program, one_line(refused.getvalue())) from None
     return call()
+
+
+def refusal(program: str, text: str) -> ConfigError:
+    """A parser's message as the field, its value and what is allowed."""
+    if found := re.search(r"Error parsing (\S+?):? (.*?)(?:; Argument helptext|$)", text):
+        return ConfigError(found[1].rstrip(":"), re.sub(r".*: ", "", found[2]), re.sub(r": [^:]*$", "", found[2]))
+    if found := re.search(r"Unrecognized options ?:? ?(.*)", text):
+        words = [word.strip(",") for word in found[1].split("; ")[0].replace("Unrecognized options :", "").split()]
+        return ConfigError("flag", " ".join(words), f"one that {program} --help lists")
+    return ConfigError(program, "these arguments", text)
 
 
 class Tee(io.TextIOBase):

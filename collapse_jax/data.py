@@ -39,7 +39,7 @@ class Slots:
     def of(samples: Array, origin: Array | int, frame: Frame | None = None, count: Array | int | None = None) -> "Slots":
         """Slots holding `samples`, all of one origin; only the first `count` are filled."""
         n = samples.shape[0]
-        weight = jnp.ones(n) if count is None else (jnp.arange(n) < count).astype(jnp.float32)
+        weight = jnp.ones(n) if count is None else (jnp.arange(n) < count).astype(float)
         return Slots(samples, weight, jnp.full(n, origin, jnp.int32), frame)
 
     def absolute(self) -> Array:

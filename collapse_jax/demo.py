@@ -17,6 +17,7 @@ from collapse_jax.experiment import Experiment
 from collapse_jax.families import Discrete, Gaussian, Steps, Transformer
 from collapse_jax.regimes import Accumulate, Mix, Replace
 from collapse_jax.report.figures import draw
+from collapse_jax.report.summary import wide_console
 from collapse_jax.sources import BPE, Normal, Text, Zipf
 
 CHAINS = {"gaussian": 1024, "zipf": 256, "kjv": 4}
@@ -63,7 +64,7 @@ def demo(out: Path, seed: int, samples: int, steps: int, as_json: bool) -> None:
     if as_json:
         print(json.dumps({"runs": [str(r.folder) for r in runs.values()], "seconds": seconds, "differences": differences(runs["kjv"])}))
         return
-    console = Console()
+    console = wide_console()
     for table in (gaussian_table(runs["gaussian"]), zipf_table(runs["zipf"]), kjv_table(runs["kjv"]), difference_table(runs["kjv"])):
         console.print(table)
     show_samples(console, runs["kjv"])

@@ -89,7 +89,8 @@ def resolve(experiment: Experiment) -> Experiment:
     if not e.family.trained and (e.start != "scratch" or e.budget is not None):
         name, value = ("start", e.start) if e.start != "scratch" else ("budget", e.budget)
         raise ConfigError(name, value, f"left out: {type(e.family).__name__} is fitted in closed form")
-    if e.metrics != "default" and (isinstance(e.metrics, str) or not all(isinstance(m, str) for m in e.metrics)):
+    named = isinstance(e.metrics, list | tuple) and len(e.metrics) > 0 and all(isinstance(m, str) for m in e.metrics)
+    if not named and e.metrics != "default":
         raise ConfigError("metrics", e.metrics, '"default" or a list of record columns')
     curation = tuple(e.curation) if isinstance(e.curation, Sequence) else (e.curation,)
     e = replace(e, curation=curation, metrics=e.metrics if e.metrics == "default" else tuple(e.metrics))
@@ -120,7 +121,7 @@ def leaf(x: Any) -> Any:
     array = np.asarray(x)
     if array.dtype.kind not in "iufb":
         raise ConfigError("experiment", repr(x), "numbers in fields that are numbers")
-    return array.astype(np.int32) if array.dtype.kind == "i" else array.astype(np.float32)
+    return array.astype(np.int32) if array.dtype.kind == "i" else array.astype(jnp.result_type(float))
 
 
 def exact_statistics(e: Experiment) -> bool:

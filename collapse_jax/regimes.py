@@ -319,4 +319,4 @@ def resolved(regime: Regime, generations: int) -> Regime:
         real = share_table(regime.real, generations + 1) if scheduled else regime.real
         rest = 1.0 - real - regime.previous if regime.model is None else regime.model
         regime = replace(regime, model=rest, real=real)
-    return jax.tree.map(lambda x: np.asarray(x, np.float32), regime)
+    return jax.tree.map(lambda x: np.asarray(x, jnp.result_type(float)), regime)

@@ -31,8 +31,8 @@ class Curation:
         """Raise ConfigError where a field, alone or with the rest of the experiment, cannot be used."""
 
     def reference(self, key: Array, context: Context, n: int) -> Array:
-        """What the rule remembers of generation 0, made once from n of its samples (empty: nothing)."""
-        return jnp.zeros(0)
+        """What the rule remembers of generation 0, made once from n of its samples (a zero: nothing)."""
+        return jnp.zeros(1)
 
     def apply(self, key: Array, candidates: Slots, context: Context, reference: Array) -> tuple[Slots, Array]:
         """The candidates, perhaps edited, and their new weights [n]; weight 0 drops a candidate."""

@@ -1,6 +1,9 @@
 """Which devices a run uses: one CPU device per core where nothing has been set yet, and a compile cache that outlives it."""
 
+import functools
+import hashlib
 import os
+import platform
 import sys
 from pathlib import Path
 from typing import Any
@@ -9,12 +12,30 @@ import jax
 
 from collapse_jax.errors import ConfigError
 
+CACHE = {  # everything is worth keeping: the smallest program here takes longer to compile than to read
+    "jax_persistent_cache_min_compile_time_secs": 0,
+    "jax_persistent_cache_min_entry_size_bytes": -1,
+}
+
 
 def cache_folder() -> Path:
-    """The user's folder for compiled programs: COLLAPSE_JAX_CACHE, or collapse_jax in the user's cache folder."""
+    """The user's folder for compiled programs: COLLAPSE_JAX_CACHE, or collapse_jax in the user's cache folder.
+
+    One folder per kind of machine, because a program compiled for one CPU may not run on another that shares the disk.
+    """
     own = os.environ.get("COLLAPSE_JAX_CACHE")
-    user = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return (Path(own) if own else Path(user) / "collapse_jax") / "programs"
+    user = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
+    return (Path(own) if own else Path(user) / "collapse_jax") / machine()
+
+
+def machine() -> str:
+    """The architecture with a digest of what the CPU can do."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        known = next((line for line in lines if line.startswith(("flags", "Features"))), "")
+    except OSError:
+        known = platform.processor()
+    return f"{platform.machine()}-{hashlib.sha256(known.encode()).hexdigest()[:8]}"
 
 
 def cores() -> int:
@@ -22,29 +43,49 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def begun() -> bool:
-    """Whether JAX has chosen its devices already."""
-    from jax._src import xla_bridge
-
-    return xla_bridge.backends_are_initialized()
+def setting(name: str) -> Any:
+    """What JAX's configuration says at present."""
+    return getattr(jax.config, name)
 
 
 def prepare(devices: int | None = None) -> None:
     """Ask for CPU devices (as many as cores, or as `devices`) where that can still be done, and set the compile cache.
 
-    What the user has set in the environment or in JAX's configuration stays.
+    Starts no backend. What the user has set in the environment or in JAX's configuration stays; where a CPU backend
+    with fewer devices is there already, a line says so.
     """
-    if "JAX_COMPILATION_CACHE_DIR" not in os.environ and jax.config.jax_compilation_cache_dir is None:
-        jax.config.update("jax_compilation_cache_dir", str(cache_folder()))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
-        jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
-    flags = os.environ.get("XLA_FLAGS", "")
-    chosen = "JAX_NUM_CPU_DEVICES" in os.environ or "xla_force_host_platform_device_count" in flags
-    if not begun():
-        if devices is not None or (not chosen and jax.config.jax_num_cpu_devices < 1):
-            jax.config.update("jax_num_cpu_devices", max(devices or 1, cores()) if devices else cores())
-    elif devices is None and jax.default_backend() == "cpu" and jax.device_count() < cores() and not chosen:
-        print(f"JAX was in use before collapse_jax: {jax.device_count()} CPU device(s) for {cores()} cores", file=sys.stderr)
+    keep_programs()
+    chosen = "JAX_NUM_CPU_DEVICES" in os.environ or "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
+    if devices is None and (chosen or setting("jax_num_cpu_devices") > 0):
+        return
+    wanted = max(cores(), devices if isinstance(devices, int) else 1)
+    try:
+        jax.config.update("jax_num_cpu_devices", wanted)
+    except RuntimeError:  # a backend is there: JAX lets nobody change this any more
+        if devices is None and jax.default_backend() == "cpu" and jax.local_device_count() < wanted:
+            there = jax.local_device_count()
+            say(f"JAX was in use before collapse_jax: it runs on {there} CPU device(s), not {wanted}")
+
+
+@functools.cache
+def say(line: str) -> None:
+    """A line on standard error, once a process."""
+    print(line, file=sys.stderr)
+
+
+def keep_programs() -> None:
+    """Keep compiled programs in `cache_folder`, unless the user has chosen another place or none."""
+    if setting("jax_compilation_cache_dir") is not None or "JAX_COMPILATION_CACHE_DIR" in os.environ:
+        return
+    folder = cache_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return  # a home that cannot be written costs compile time, nothing else
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    for name, value in CACHE.items():
+        if name.upper() not in os.environ:
+            jax.config.update(name, value)
 
 
 def select(devices: int | None) -> list[Any]:

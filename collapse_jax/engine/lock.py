@@ -1,5 +1,6 @@
 """One process a run: a lock on its folder that the system lets go of when the process dies, however it dies."""
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -25,15 +26,12 @@ class RunLock:
 
     def __enter__(self) -> "RunLock":
         try:
-            self.file = open(self.path, "a+", encoding="utf-8")  # noqa: SIM115 (kept open as long as the lock is held)
+            self.file = open(self.path, "a+", encoding="utf-8")  # as long as the lock is held
         except OSError as error:
             reason = refusal(error) or error.strerror
             raise ConfigError("out", self.folder, f"a folder in which {self.path.name} can be written ({reason})") from None
         try:
             fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self.file.truncate(0)
-            self.file.write(f"{MARK} {os.getpid()} on {socket.gethostname()}")
-            self.file.flush()
         except OSError as error:
             self.file.seek(0)
             holder = self.file.read(200).strip().split("\n")[0] or "another process"
@@ -42,6 +40,9 @@ class RunLock:
                 raise ConfigError("out", self.folder, f"a folder that can be locked ({error.strerror})") from None
             again = f"when it has ended: collapse resume {self.folder}"
             raise Stopped(f"{self.folder} is being written by {holder}; {again}") from None
+        with contextlib.suppress(OSError):  # a full disk: the lock holds without the name in it
+            self.file.truncate(0)
+            os.write(self.file.fileno(), f"{MARK} {os.getpid()} on {socket.gethostname()}".encode())
         return self
 
     def __exit__(self, *_: Any) -> None:

@@ -158,17 +158,20 @@ def visit(plan: Layout, stride: int) -> Callable[..., Any]:
     Up to `stride` generations, `steps` of them from `first` on (both traced); records are [chunks, stride, chunk, ...].
     """
 
+    @jax.jit  # for its cache alone: shapes are asked for several times, and the step is traced once
+    def step(e: Experiment, shared: Any, chains: Any, t: Any) -> Any:
+        return over_chains(lambda chain, t: advance(e, shared, chain, t), plan.chunk)(chains, t)
+
     def generations(e: Experiment, shared: Any, chains: Any, first: Any, steps: Any) -> Any:
-        step = over_chains(lambda chain, t: advance(e, shared, chain, t), plan.chunk)
         if stride == 1:
-            chains, record = step(chains, first)
+            chains, record = step(e, shared, chains, first)
             return chains, jax.tree.map(lambda x: x[None], record)
-        shapes = jax.eval_shape(step, chains, first)[1]
+        shapes = jax.eval_shape(step, e, shared, chains, first)[1]
         buffer = jax.tree.map(lambda s: jnp.zeros((stride, *s.shape), s.dtype), shapes)
 
         def body(i: Any, carry: Any) -> Any:
             chains, buffer = carry
-            chains, record = step(chains, first + i)
+            chains, record = step(e, shared, chains, first + i)
             return chains, jax.tree.map(lambda b, r: jax.lax.dynamic_update_index_in_dim(b, r, i, 0), buffer, record)
 
         return jax.lax.fori_loop(0, steps, body, (chains, buffer))

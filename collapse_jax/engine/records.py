@@ -104,4 +104,3 @@ def as_lists(rows: pl.DataFrame) -> pl.DataFrame:
         return pl.List(loose(dtype.inner)) if isinstance(dtype, pl.Array | pl.List) else dtype
 
     return rows.cast({name: loose(dtype) for name, dtype in rows.schema.items() if isinstance(dtype, pl.Array)})
-

@@ -3,6 +3,7 @@
 import hashlib
 import importlib.metadata
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any
 
 import jax
 
+from collapse_jax.engine.checkpoint import Checkpoints
+from collapse_jax.engine.lock import MARK
 from collapse_jax.engine.records import Records
 from collapse_jax.engine.storage import refusal, write_whole
 from collapse_jax.errors import ConfigError
@@ -39,8 +42,10 @@ def git_revision() -> str | None:
     if not (here / ".git").exists():
         return None
     try:
-        ask = lambda *words: subprocess.run(["git", "-C", str(here), *words], capture_output=True, text=True, timeout=10, check=True)
-        return ask("rev-parse", "HEAD").stdout.strip() + ("+" if ask("status", "--porcelain", "-uno").stdout else "")
+        ask = lambda *words: subprocess.check_output(
+            ["git", "-C", str(here), *words], stderr=subprocess.DEVNULL, text=True, timeout=10
+        )
+        return ask("rev-parse", "HEAD").strip() + ("+" if ask("status", "--porcelain", "-uno") else "")
     except (OSError, subprocess.SubprocessError):
         return None
 
@@ -52,25 +57,36 @@ def circumstances(devices: list[Any]) -> dict[str, Any]:
 
 def claim(folder: Path) -> None:
     """Make the folder if need be. Raises ConfigError where it cannot be written, or holds something that is no run."""
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError("out", folder, "a folder; this is a file")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".write-test"
+        others = sorted(path.name for path in folder.iterdir() if path.name != ".lock")
+        if others and not (folder / "run.json").exists() and not marked(folder):
+            raise ConfigError("out", folder, f"a new or empty folder, or that of a run; this one holds {others[0]}")
+        probe = folder / f".write-test-{os.getpid()}"
         probe.touch()
         probe.unlink()
     except OSError as error:
         raise ConfigError("out", folder, f"a folder that can be written ({refusal(error) or error.strerror})") from None
-    others = [path.name for path in folder.iterdir() if path.name != ".lock"]
-    if others and not (folder / "run.json").exists():
-        raise ConfigError("out", folder, f"a new or empty folder, or that of a run (this holds {sorted(others)[0]})")
+
+
+def marked(folder: Path) -> bool:
+    """Whether a run was begun here and ended before it wrote run.json."""
+    try:
+        return (folder / ".lock").read_text(encoding="utf-8").startswith(MARK)
+    except (OSError, ValueError):
+        return False
 
 
 def write_config(folder: Path, config: dict[str, Any]) -> None:
-    """Write run.json, whole. Raises OSError."""
-    write_whole(folder / "run.json", json.dumps(config, indent=1).encode())
+    """Write run.json, whole and with a digest of its own. Raises OSError."""
+    plain = json.loads(json.dumps({name: value for name, value in config.items() if name != "sha256"}))
+    write_whole(folder / "run.json", json.dumps({**plain, "sha256": config_hash(plain)}, indent=1).encode())
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """run.json. Raises ConfigError where it is missing or damaged."""
+    """run.json. Raises ConfigError where it is missing, damaged or was changed."""
     path = folder / "run.json"
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
@@ -81,6 +97,9 @@ def read_config(folder: Path) -> dict[str, Any]:
     for name, kind in NEEDED.items():
         if not isinstance(config, dict) or not isinstance(config.get(name), kind):
             raise ConfigError("run", path, f"a run.json with a {kind.__name__} named {name}")
+    digest = config.pop("sha256", None)
+    if digest is not None and digest != config_hash(config):
+        raise ConfigError("run", path, "what the run wrote; this was changed since (other settings need another run)")
     return config
 
 
@@ -97,23 +116,35 @@ def differences(old: Any, new: Any, path: str = "") -> list[str]:
 
 
 def progress(folder: Path, config: dict[str, Any]) -> tuple[int, int]:
-    """Generations recorded and to be recorded, over all groups."""
-    records = Records(folder / "records")
-    done = sum(max((last for _, _, last in records.parts(g["name"])), default=-1) + 1 for g in config["groups"])
-    return done, sum(g["generations"] + 1 for g in config["groups"])
+    """Generations done, that is recorded and committed, and generations in all, over all groups."""
+    done = sum(reached(folder, group["name"]) + 1 for group in config["groups"])
+    return done, sum(group["generations"] + 1 for group in config["groups"])
+
+
+def reached(folder: Path, group: str) -> int:
+    """The last generation of a group that is recorded and has a checkpoint; -1: none."""
+    recorded = max((last for _, _, last in Records(folder / "records").parts(group)), default=-1)
+    committed = Checkpoints(folder / "checkpoints" / group).latest()
+    return -1 if committed is None else min(recorded, committed)
 
 
 def listing(root: Path) -> list[dict[str, Any]]:
     """The runs at and beneath `root`: folder, experiments, chains, generations done and in all, state."""
     found = []
-    for path in sorted(root.rglob("run.json")):
+    for where, inner, files in os.walk(root):
+        inner.sort()
+        if "run.json" not in files:
+            continue
+        inner.clear()  # a run holds no other run, but thousands of folders
+        folder = Path(where)
         try:
-            config = read_config(path.parent)
-            done, total = progress(path.parent, config)
+            config = read_config(folder)
+            done, total = progress(folder, config)
             size, chains = len(config["experiments"]), config["settings"].get("chains")
             state = "finished" if done >= total else "resumable"
         except (ConfigError, KeyError, TypeError):
             size, chains, done, total, state = 0, None, 0, 0, "damaged"
-        row = {"run": str(path.parent), "experiments": size, "chains": chains, "done": done, "generations": total, "state": state}
-        found.append(row)
+        found.append(
+            {"run": str(folder), "experiments": size, "chains": chains, "done": done, "generations": total, "state": state}
+        )
     return found

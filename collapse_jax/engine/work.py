@@ -63,6 +63,7 @@ class Work:
         self.compiled: dict[Any, Any] = {}
         self.tables: dict[Any, Any] = {}
         self.founded: dict[str, Any] = {}
+        self.buffers: dict[str, int] = {}
 
     def load(self) -> None:
         """Load every source (the slow, fallible part), and check that the data sets are large enough."""
@@ -110,9 +111,11 @@ class Work:
         if group.experiments.family.neural:
             return 1
         plan = self.layout(group)
-        per_generation = max(1, record_bytes(first(group.experiments), self.shared(first(group.experiments))))
-        rows = plan.chunks * plan.chunk // len(plan.devices)
-        return int(max(1, min(LONGEST, group.experiments.generations + 1, BUFFER // (rows * per_generation))))
+        if group.name not in self.buffers:
+            per_generation = max(1, record_bytes(first(group.experiments), self.shared(first(group.experiments))))
+            rows = plan.chunks * plan.chunk // len(plan.devices)
+            self.buffers[group.name] = int(max(1, min(LONGEST, group.experiments.generations + 1, BUFFER // (rows * per_generation))))
+        return self.buffers[group.name]
 
     def keys(self, chains: int) -> jax.Array:
         """The chains' keys: [chains]."""
@@ -151,17 +154,23 @@ class Work:
     def begin(self, group: Group) -> Any:
         """The group's chains before generation 0, whose fit their arms share: leaves [chunks, chunk, ...], placed."""
         plan = self.layout(group)
+        places = np.minimum(plan.chain_ids.ravel(), self.settings.chains - 1)
+
+        @jax.jit
+        def make(e: Experiment, shared: Any, keys: Any, *foundation: Any) -> Any:
+            chains = jax.vmap(begun, (None, None, 0, 0, 0, 0, 0))(e, shared, keys, *foundation)
+            return jax.tree.map(lambda x: x[places], chains)
+
+        @jax.jit
+        def join(blocks: list[Any]) -> Any:
+            return padded(jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *blocks), plan)
+
+        keys, one = self.keys(self.settings.chains), self.devices[0]
         blocks = []
         for i in group.indices:
             e = self.settled[i]
-            real, params, info, statistics = self.foundation(e)
-            make = self.compiled.setdefault(("begin", group.name), jax.jit(jax.vmap(begun, (None, None, 0, 0, 0, 0, 0))))
-            shared = jax.device_put(self.shared(e), jax.devices()[0]) if len(self.devices) > 1 else self.shared(e)
-            chains = make(e, shared, self.keys(self.settings.chains), real, params, info, statistics)
-            index = np.minimum(plan.chain_ids.ravel(), self.settings.chains - 1)
-            blocks.append(jax.tree.map(lambda x, index=index: x[index], chains))
-        whole = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *blocks)
-        return jax.device_put(padded(whole, plan), plan.sharding)
+            blocks.append(make(e, jax.device_put(self.shared(e), one), jax.device_put(keys, one), *self.foundation(e)))
+        return jax.device_put(join(blocks), plan.sharding)
 
     def foundation(self, e: Experiment) -> Any:
         """Real data, parameters, report and statistics of generation 0 for every chain: leaves [chains, ...], one per pairing."""
@@ -178,13 +187,14 @@ class Work:
             structure = ("found", jax.tree.structure(origin), str(jax.tree.map(np.shape, origin)))
             if structure not in self.compiled:
 
+                @jax.jit  # as in parallel.visit: traced once
                 def fits(mine: Experiment, shared: Any, keys: Any) -> Any:
                     return parallel.over_chains(lambda key, _: founded(mine, shared, key), plan.chunk)(keys, 0)
 
                 self.compiled[structure] = parallel.compile_program(parallel.spread(fits, plan), arguments)
             out = self.compiled[structure](*arguments)
             flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[: s.chains], out)
-            self.founded[name] = jax.device_put(flat, jax.devices()[0])
+            self.founded[name] = jax.device_put(flat, self.devices[0])
         return self.founded[name]
 
 

@@ -40,7 +40,7 @@ class Discrete(Family):
         return int(table(experiment.samples, experiment.generations).min()) >= 8 * self.states
 
     def chunk(self, samples: int) -> int:
-        return 1 if max(samples, self.states) >= 256 else 16
+        return 16 if self.statistics or samples <= 512 else 1
 
     def init(self, key: Array, shared: Shared) -> Array:
         return jnp.full(self.states, 1.0 / self.states)
@@ -59,20 +59,35 @@ class Discrete(Family):
         return Counts(multinomial(key, count, params))
 
     def measure(self, key: Array, params: Array, samples: Slots | None, shared: Shared) -> dict[str, Array]:
-        """See metrics.tails."""
+        """support, heterozygosity, tail_mass, tail_coverage, entropy, kl, tv: see metrics.tails."""
         return tails(params, shared["source"].probabilities())
 
     def log_prob(self, params: Array, samples: Array, shared: Shared) -> Array:
-        return jnp.log(jnp.maximum(params, 1e-38))[samples]
+        """log p of every state in samples [n]; -inf where the model has lost it."""
+        return jnp.log(params[samples])
 
 
 def categorical(key: Array, p: Array, n: int) -> Array:
-    """n states drawn from p [K] by one uniform each and the inverse of the cumulative sum: int32 [n].
+    """n states drawn from p [K], K <= 2^20, by 32 random bits each and the inverse of the cumulative sum: int32 [n].
 
-    A state of probability 0 is never drawn, at the ends and under rounding too.
+    The cumulative sum is made of whole numbers (units of 2^-31), so that a state of probability 0 has no room in it, at the
+    ends too, and rare states keep their probability, which a float32 sum near 1 rounds away. The first of n draws do not
+    depend on n.
     """
-    cumulative = jnp.cumsum(p)
-    target = jax.random.uniform(key, (n,)) * cumulative[-1]
-    state = jnp.searchsorted(cumulative, target, side="right").astype(jnp.int32)
-    last = jnp.max(jnp.where(p > 0, jnp.arange(p.shape[0]), 0)).astype(jnp.int32)
-    return jnp.minimum(state, last)
+    bits = max(1, p.shape[0].bit_length())
+    scaled = p * jnp.float32(2.0**31)
+    whole = jnp.floor(scaled)
+    # What each state has beyond whole units is summed as well: state by state it would be lost.
+    parts = ((scaled - whole) * 2.0 ** (31 - bits)).astype(jnp.uint32)
+    cumulative = jnp.cumsum(whole.astype(jnp.uint32)) + (jnp.cumsum(parts) >> (31 - bits))
+    target = scaled_down(jax.random.bits(key, (n,), jnp.uint32), cumulative[-1])
+    return jnp.searchsorted(cumulative, target, side="right").astype(jnp.int32)
+
+
+def scaled_down(bits: Array, total: Array) -> Array:
+    """floor(bits * total / 2^32) without 64-bit numbers: uniform on 0 … total - 1."""
+    high, low = bits >> 16, bits & 0xFFFF
+    top, bottom = total >> 16, total & 0xFFFF
+    one = high * bottom + (low * bottom >> 16)
+    two = low * top + (one & 0xFFFF)
+    return high * top + (one >> 16) + (two >> 16)

@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from collapse_jax.data import Slots
 from collapse_jax.struct import static, struct
@@ -28,18 +29,22 @@ class Factor:
     def of(columns: Array, log_scale: Array | float = 0.0) -> "Factor":
         """The factor columns [d, d] * exp(log_scale [d] or a number)."""
         norm = jnp.sqrt(jnp.sum(columns**2, axis=0))
-        alive = norm > 0
+        alive = norm != 0  # NaN stays visible
         unit = jnp.where(alive, columns / jnp.where(alive, norm, 1.0), 0.0)
         return Factor(unit, jnp.where(alive, jnp.log(jnp.where(alive, norm, 1.0)) + log_scale, -jnp.inf))
 
     def times(self, lower: Array) -> "Factor":
-        """F times a lower-triangular matrix: column j gathers the columns k >= j, in units of column j's own scale."""
-        d = lower.shape[0]
+        """F times a lower-triangular matrix [d, d]: column j gathers the columns k >= j, in units of the widest of them."""
         s = self.log_scale
-        alive = jnp.isfinite(s)[None, :] & (jnp.arange(d)[:, None] >= jnp.arange(d))
-        ratio = jnp.where(alive, jnp.exp(jnp.minimum(s[:, None] - s[None, :], 60.0)), 0.0)
-        columns = jnp.matmul(self.unit, ratio * lower, precision=HIGHEST)
-        return Factor.of(columns, s)
+        widest = jax.lax.cummax(s, reverse=True)
+        unit = jnp.where(jnp.isfinite(widest), widest, 0.0)
+        below = np.tril(np.ones(lower.shape, bool))
+        columns = jnp.where(below, jnp.exp(jnp.where(below, s[:, None] - unit, 0.0)) * lower, 0.0)
+        return Factor.of(jnp.matmul(self.unit, columns, precision=HIGHEST), unit)
+
+    def scaled(self, log_factor: Array | float) -> "Factor":
+        """exp(log_factor) F."""
+        return Factor(self.unit, self.log_scale + log_factor)
 
     def apply(self, z: Array, log_unit: Array | float = 0.0) -> Array:
         """F z for z [..., d], divided by exp(log_unit)."""
@@ -61,12 +66,13 @@ def triangle(rows: Array, rank: Array | int) -> Array:
     """Lower-triangular L [d, d] with L Lᵀ = rowsᵀ rows, rows [n, d]; columns from `rank` on, and rounding noise, are zero."""
     n, d = rows.shape
     if d == 1:
-        return jnp.sqrt(jnp.sum(rows**2)).reshape(1, 1)
+        return jnp.where(rank > 0, jnp.sqrt(jnp.sum(rows**2)), 0.0).reshape(1, 1)
     upper = jnp.linalg.qr(rows, mode="r")
-    upper = jnp.concatenate([upper, jnp.zeros((d - upper.shape[0], d), rows.dtype)]) if n < d else upper
+    upper = jnp.concatenate([upper, jnp.zeros((d - n, d), rows.dtype)]) if n < d else upper
     norm = jnp.sqrt(jnp.sum(upper**2, axis=1))
-    noise = 8 * jnp.finfo(rows.dtype).eps * jnp.sqrt(jnp.float32(max(n, d))) * jnp.max(norm)
-    return jnp.where((jnp.arange(d) < rank) & (norm > noise), upper.T, 0.0)
+    # What QR leaves of a direction without spread is at most 6 sqrt(d) roundings of the widest (d <= 100, n <= 10,000).
+    noise = 16 * np.sqrt(d) * jnp.finfo(rows.dtype).eps * jnp.max(norm)
+    return jnp.where((jnp.arange(d) >= rank) | (norm <= noise), 0.0, upper.T)
 
 
 @struct
@@ -85,12 +91,16 @@ class Moments:
     @staticmethod
     def of(train: Slots) -> "Moments":
         """The statistics of slots [n, d] with weights; of rank at most (filled slots - 1)."""
-        w, x = train.weight, train.samples
+        w = train.weight
         total = jnp.sum(w)
-        mean = jnp.sum(w[:, None] * x, axis=0) / total
-        rows = jnp.sqrt(w)[:, None] * (x - mean)
+        safe = jnp.where(total > 0, total, 1.0)
+        pivot = train.samples[jnp.argmax(w > 0)]  # differences to it are exact for near data and 0 for constant data
+        x = jnp.where(w[:, None] > 0, train.samples - pivot, 0.0)
+        offset = jnp.sum(w[:, None] * x, axis=0) / safe
+        rows = jnp.sqrt(w)[:, None] * (x - offset)
         log_scale = 0.0 if train.frame is None else train.frame.log_scale
         factor = Factor.of(triangle(rows, jnp.sum(w > 0) - 1), log_scale)
+        mean = pivot + offset
         if train.frame is not None:
             mean = train.frame.shift + jnp.exp(train.frame.log_scale) * mean
         return Moments(total, jnp.sum(w * w), mean, factor)
@@ -102,18 +112,29 @@ class Moments:
     def join(parts: Sequence[Any], weights: Sequence[Any]) -> "Moments":
         """The statistics of the union, every part's samples weighted anew; a part of weight 0 counts for nothing."""
         plain = [part.moments() for part in parts]
-        total = sum(w * part.weight for part, w in zip(plain, weights, strict=True))
-        square = sum(w * w * part.square for part, w in zip(plain, weights, strict=True))
-        mean = sum(w * part.weight * part.mean for part, w in zip(plain, weights, strict=True)) / total
-        top = jnp.max(jnp.stack([part.factor.top for part in plain]))
-        rows = []
-        for part, w in zip(plain, weights, strict=True):
-            used = part.weight * w > 0
-            scaled = (part.factor.unit * jnp.exp(part.factor.log_scale - top)).T * jnp.sqrt(w)
-            between = (part.mean - mean) * jnp.sqrt(part.weight * w) * jnp.exp(-top)
-            rows += [jnp.where(used, scaled, 0.0), jnp.where(used, between, 0.0)[None]]
-        stacked = jnp.concatenate(rows)
-        return Moments(jnp.asarray(total), jnp.asarray(square), mean, Factor.of(triangle(stacked, mean.shape[0]), top))
+        if len(plain) == 1:
+            (m,), (w,) = plain, weights
+            return Moments(w * m.weight, w * w * m.square, m.mean, m.factor.scaled(0.5 * jnp.log(w)))
+        share = jnp.stack([jnp.asarray(w * part.weight) for part, w in zip(plain, weights, strict=True)])
+        square = jnp.stack([jnp.asarray(w * w * part.square) for part, w in zip(plain, weights, strict=True)])
+        total, used = jnp.sum(share), share > 0
+        means, scales, units = (
+            jnp.stack(leaves)
+            for leaves in zip(*[(part.mean, part.factor.log_scale, part.factor.unit) for part in plain], strict=True)
+        )
+        # From the heaviest part's mean on: where it is the only one, nothing is rounded, however narrow it is.
+        pivot = means[jnp.argmax(share)]
+        away = jnp.where(used[:, None], means - pivot, 0.0)
+        offset = jnp.sum(share[:, None] * away, axis=0) / jnp.where(total > 0, total, 1.0)
+        scales = scales + 0.5 * jnp.log(jnp.where(used, jnp.stack([jnp.asarray(w, float) for w in weights]), 0.0))[:, None]
+        apart = jnp.where(used[:, None], away - offset, 0.0) * jnp.sqrt(share)[:, None]
+        log_apart = jnp.log(jnp.abs(apart))
+        top = jnp.maximum(jnp.max(scales), jnp.max(log_apart))
+        top = jnp.where(jnp.isfinite(top), top, 0.0)
+        between = jnp.sign(apart) * jnp.exp(log_apart - top)
+        within = jnp.swapaxes(units * jnp.exp(scales - top)[:, None, :], 1, 2).reshape(-1, means.shape[1])
+        lower = triangle(jnp.concatenate([within, between]), means.shape[1])
+        return Moments(total, jnp.sum(square), pivot + offset, Factor.of(lower, top))
 
     def append(self, new: "Drawn") -> "Moments":
         """The union with `new`, drawn from the model fitted on exactly these statistics: one well-conditioned Cholesky.
@@ -148,7 +169,5 @@ class Drawn:
 
     @staticmethod
     def join(parts: Sequence[Any], weights: Sequence[Any]) -> Moments:
-        """See Moments.join; one part alone needs no factorisation."""
-        if len(parts) == 1:
-            return parts[0].moments()
+        """See Moments.join."""
         return Moments.join(parts, weights)

@@ -5,31 +5,73 @@ import jax.numpy as jnp
 
 Array = jax.Array
 TAIL = 0.1  # the tail: the rarest states that together hold at most this share of the source's mass
+ROUNDING = 1e-5  # by which a float32 sum of probabilities may exceed TAIL
+
+
+def threshold(p0: Array, share: float = TAIL) -> Array:
+    """τ such that the states with p0 < τ are the tail: the probability of the commonest rare state that no longer fits.
+
+    Counted from the rarest state on, τ is where the states seen so far would hold more than `share`. States as likely as τ
+    are outside together, so a uniform source has no tail.
+    """
+    ascending = jnp.sort(p0)
+    beyond = jnp.cumsum(ascending) > share + ROUNDING
+    return ascending[jnp.argmax(beyond)]
 
 
 def tail(p0: Array, share: float = TAIL) -> Array:
-    """Which states of the source p0 [K] are its tail: the rarest ones that together hold at most `share`: bool [K]."""
-    order = jnp.argsort(p0)
-    inside = jnp.cumsum(p0[order]) <= share
-    return jnp.zeros(p0.shape, bool).at[order].set(inside)
+    """Which states of the source p0 [K] are its tail, p0 < τ: bool [K]."""
+    # Ties may differ in their last bit.
+    return p0 < threshold(p0, share) * (1 - 1e-6)
+
+
+def support(p: Array) -> Array:
+    """How many states have p > 0."""
+    return jnp.sum(p > 0).astype(jnp.float32)
+
+
+def heterozygosity(p: Array) -> Array:
+    """1 - Σ p²: the probability that two samples differ."""
+    return 1 - jnp.sum(p * p)
+
+
+def tail_mass(p: Array, rare: Array) -> Array:
+    """Σ p over the tail `rare` [K]; at most TAIL at the source, and of constant mean where nothing selects."""
+    return jnp.sum(jnp.where(rare, p, 0.0))
+
+
+def tail_coverage(p: Array, rare: Array) -> Array:
+    """Share of the tail's possible states that still have p > 0; 1 where there is no tail."""
+    size = jnp.sum(rare)
+    return jnp.where(size > 0, jnp.sum((p > 0) & rare) / jnp.maximum(size, 1), 1.0)
+
+
+def entropy(p: Array) -> Array:
+    """-Σ p ln p, nats."""
+    return -jnp.sum(p * jnp.log(jnp.where(p > 0, p, 1.0)))
+
+
+def kl(p: Array, q: Array) -> Array:
+    """KL(p ‖ q) = Σ p ln(p/q), nats: infinite only where p has a state that q has not."""
+    alive = p > 0
+    ratio = jnp.log(jnp.where(alive, p, 1.0)) - jnp.log(jnp.where(alive, q, 1.0))
+    return jnp.sum(jnp.where(alive, p * ratio, 0.0))
+
+
+def tv(p: Array, q: Array) -> Array:
+    """Total variation ½ Σ |p - q|, in [0, 1]."""
+    return 0.5 * jnp.sum(jnp.abs(p - q))
 
 
 def tails(p: Array, p0: Array) -> dict[str, Array]:
-    """Metrics of model probabilities p [K] against the source p0 [K].
-
-    support: states with p > 0 (count); heterozygosity: 1 - Σ p² (probability that two samples differ); tail_mass: Σ p over
-    the source's tail; tail_coverage: share of the tail's states still possible; entropy: nats; kl: KL(p ‖ p0), nats
-    (finite while p lives on the source's states); tv: total variation, in [0, 1].
-    """
-    rare = tail(p0)
-    alive = p > 0
-    safe = jnp.where(alive, p, 1.0)
+    """All of these for the model's probabilities p [K] against the source's p0 [K]; `kl` is KL(model ‖ source)."""
+    rare = tail(p0) & (p0 > 0)
     return {
-        "support": jnp.sum(alive).astype(jnp.float32),
-        "heterozygosity": 1 - jnp.sum(p * p),
-        "tail_mass": jnp.sum(jnp.where(rare, p, 0.0)),
-        "tail_coverage": jnp.sum(alive & rare) / jnp.maximum(jnp.sum(rare), 1),
-        "entropy": -jnp.sum(p * jnp.log(safe)),
-        "kl": jnp.sum(jnp.where(alive, p * (jnp.log(safe) - jnp.log(jnp.where(p0 > 0, p0, 1e-38))), 0.0)),
-        "tv": 0.5 * jnp.sum(jnp.abs(p - p0)),
+        "support": support(p),
+        "heterozygosity": heterozygosity(p),
+        "tail_mass": tail_mass(p, rare),
+        "tail_coverage": tail_coverage(p, rare),
+        "entropy": entropy(p),
+        "kl": kl(p, p0),
+        "tv": tv(p, p0),
     }

@@ -58,6 +58,12 @@ def over_chains(run: Run, rows: pl.DataFrame, wanted: list[str]) -> pl.DataFrame
     return table.select("experiment", "name", "metric", "generation", "mean", "se", "median", "low", "high")
 
 
+def wide_console() -> Console:
+    """The terminal; where there is none, wide enough for a table's columns."""
+    console = Console()
+    return console if console.is_terminal else Console(width=160)
+
+
 def show(table: pl.DataFrame, title: str = "", limit: int = 120) -> None:
     """Print a summary; more than `limit` rows are cut and counted."""
     shown = Table(title=title or None, title_justify="left")
@@ -72,6 +78,6 @@ def show(table: pl.DataFrame, title: str = "", limit: int = 120) -> None:
         se = "" if row["se"] is None else f" ± {row['se']:.2g}"
         band = f"{row['low']:.4g} … {row['high']:.4g}"
         shown.add_row(name, row["metric"], str(row["generation"]), f"{row['mean']:.4g}{se}", f"{row['median']:.4g}", band)
-    Console().print(shown)
+    wide_console().print(shown)
     if len(table) > limit:
         print(f"… and {len(table) - limit} rows more (--json has them all)")

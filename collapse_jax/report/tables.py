@@ -3,8 +3,9 @@
 import json
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
+
+from collapse_jax.report.summary import wide_console
 
 BYTES = ("state", "memory", "checkpoint", "disk")
 
@@ -27,7 +28,7 @@ def show_plan(rows: list[dict[str, Any]], as_json: bool) -> None:
     table = Table(*[{"memory": "memory/device", "state": "state/device"}.get(name, name) for name in columns])
     for row in rows:
         table.add_row(*[human(row[name]) if name in BYTES else str(row[name]) for name in columns])
-    Console().print(table)
+    wide_console().print(table)
     disk = sum(row["disk"] for row in rows)
     runs = sum(row["experiments"] * row["chains"] for row in rows)
     print(f"{len(rows)} compiled program(s), {runs} chains, about {human(disk)} on disk; nothing was run")
@@ -41,4 +42,4 @@ def show_runs(rows: list[dict[str, Any]], as_json: bool) -> None:
     table = Table("run", "experiments", "chains", "generations", "state")
     for row in rows:
         table.add_row(row["run"], str(row["experiments"]), str(row["chains"]), f"{row['done']}/{row['generations']}", row["state"])
-    Console().print(table)
+    wide_console().print(table)

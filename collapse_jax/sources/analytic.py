@@ -1,5 +1,6 @@
 """Sources with a known density: the standard normal, Zipf's law and any categorical distribution."""
 
+import contextlib
 from typing import Any
 
 import jax
@@ -25,6 +26,7 @@ class Normal(Source):
             raise ConfigError("source.dim", self.dim, "a whole number of at least 1")
 
     def draw(self, key: Array, n: int, shared: Shared) -> Array:
+        """n samples [n, dim]; the first of them do not depend on n."""
         return jax.random.normal(key, (n, self.dim))
 
     def draw_statistics(self, key: Array, count: Array, family: Any, shared: Shared) -> Any:
@@ -39,6 +41,7 @@ class DiscreteSource(Source):
         raise NotImplementedError(type(self).__name__)
 
     def draw(self, key: Array, n: int, shared: Shared) -> Array:
+        """n states, int32 [n]; the first of them do not depend on n."""
         return categorical(key, self.probabilities(), n)
 
     def draw_statistics(self, key: Array, count: Array, family: Any, shared: Shared) -> Any:
@@ -55,7 +58,7 @@ class Zipf(DiscreteSource):
     def validate(self) -> None:
         if isinstance(self.states, bool) or not isinstance(self.states, int) or self.states < 2:
             raise ConfigError("source.states", self.states, "a whole number of at least 2")
-        if isinstance(self.exponent, bool) or not 0 <= float(self.exponent) < 20:
+        if isinstance(self.exponent, bool | str) or np.ndim(self.exponent) or not 0 <= float(self.exponent) <= 20:
             raise ConfigError("source.exponent", self.exponent, "a number from 0 to 20")
 
     def probabilities(self) -> Array:
@@ -65,21 +68,28 @@ class Zipf(DiscreteSource):
 
 @struct
 class Categorical(DiscreteSource):
-    """The distribution p [states]: non-negative numbers that sum to 1."""
+    """The distribution p [states]: at least two non-negative numbers that sum to 1."""
 
     p: Any
 
+    def __post_init__(self) -> None:
+        if isinstance(self.p, list | tuple):  # one leaf, not one for every state
+            with contextlib.suppress(ValueError, TypeError):
+                object.__setattr__(self, "p", np.asarray(self.p, float))
+
     @property
     def states(self) -> int:
-        return len(self.p)
+        """How many states there are."""
+        return np.shape(self.p)[-1] if np.ndim(self.p) else 0
 
     def validate(self) -> None:
         try:
             p = np.asarray(self.p, float)
         except (TypeError, ValueError):
             raise ConfigError("source.p", self.p, "a list of probabilities") from None
-        if p.ndim != 1 or len(p) < 2 or not (p >= 0).all() or not np.isclose(p.sum(), 1, atol=1e-5):
+        if p.ndim != 1 or len(p) < 2 or not (p >= 0).all() or not abs(p.sum() - 1) < 1e-5:
             raise ConfigError("source.p", self.p, "at least two non-negative numbers that sum to 1")
 
     def probabilities(self) -> Array:
-        return jnp.asarray(self.p)
+        p = jnp.asarray(self.p, jnp.float32)
+        return p / jnp.sum(p)

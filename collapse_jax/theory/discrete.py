@@ -1,8 +1,12 @@
-"""Closed forms for discrete chains under replace and accumulate (Wright–Fisher sampling). p0: probabilities of the source."""
+"""Closed forms for discrete chains (Wright–Fisher sampling). p0: probabilities of the source [K]; `fits` = generation + 1."""
+
+from typing import TypeAlias
 
 import numpy as np
+from scipy.special import gammaln
 
-Array = np.ndarray
+Array: TypeAlias = np.ndarray
+LARGEST = 2000  # samples up to which exact extinction is followed: the transition matrix has samples² entries
 
 
 def heterozygosity(p0: Array, sizes: Array) -> Array:
@@ -10,27 +14,59 @@ def heterozygosity(p0: Array, sizes: Array) -> Array:
     return (1 - np.sum(np.asarray(p0, float) ** 2)) * np.cumprod(1 - 1 / np.asarray(sizes, float))
 
 
-def accumulated_heterozygosity(p0: Array, sizes: Array) -> Array:
-    """E[1 - Σ p²] under accumulate: adding m samples to N takes the share m/(N+m)²; derived here."""
-    m = np.asarray(sizes, float)
-    total = np.cumsum(m)
-    return (1 - np.sum(np.asarray(p0, float) ** 2)) * np.cumprod(1 - m / total**2)
+def tail(p0: Array, share: float = 0.1) -> Array:
+    """The source's tail, as in `metrics.tails`: the rarest states that together hold at most `share`, ties together: bool [K]."""
+    p0 = np.asarray(p0, float)
+    ascending = np.sort(p0)
+    threshold = ascending[np.argmax(np.cumsum(ascending) > share + 1e-5)]
+    return (p0 > 0) & (p0 < threshold * (1 - 1e-6))
+
+
+def survival_once(p0: Array, m: int) -> Array:
+    """P(state i is seen in m samples) = 1 - (1-p_i)^m: [K]."""
+    p0 = np.asarray(p0, float)
+    return np.where(p0 < 1, -np.expm1(m * np.log1p(-np.minimum(p0, 1 - 1e-16))), 1.0)
 
 
 def support_after_one(p0: Array, m: int) -> float:
     """Expected number of states seen in m samples: Σ 1 - (1-p_i)^m."""
-    return float(np.sum(-np.expm1(m * np.log1p(-np.minimum(np.asarray(p0, float), 1 - 1e-16)))))
+    return float(np.sum(survival_once(p0, m)))
 
 
-def support_bound(p0: Array, m: int, fits: int) -> Array:
-    """Lower bound, tight, on the expected support after 1 … `fits` fits: Σ 1 - exp(-m p_i g_k) (Suresh et al. 2412.17646).
+def survival(p0: Array, m: int, fits: int) -> Array:
+    """P(state i is still there) after 1 … `fits` fits under replace with equal sizes m <= LARGEST: [fits, K], exact.
 
-    g_1 = 1, g_{k+1} = 1 - exp(-g_k).
+    One state against all others is a binomial chain on 0 … m, whose extinction is followed backwards. Its sum over states is the
+    expected support.
     """
-    g, bound = 1.0, []
-    for _ in range(fits):
-        bound.append(float(np.sum(-np.expm1(-m * np.asarray(p0, float) * g))))
-        g = -np.expm1(-g)
+    p0, counts = np.asarray(p0, float), np.arange(m + 1)
+    extinct, step, start = (1 - counts / m) ** m, binomial(counts / m, m), binomial(p0, m)
+    rows = [survival_once(p0, m)]
+    for _ in range(1, fits):
+        rows.append(1 - start @ extinct)
+        extinct = step @ extinct
+    return np.stack(rows)
+
+
+def binomial(p: Array, n: int) -> Array:
+    """Probabilities of 0 … n successes for every p: [len(p), n + 1]."""
+    k, p = np.arange(n + 1), np.asarray(p, float)[:, None]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        hits, misses = np.where(k > 0, k * np.log(p), 0.0), np.where(k < n, (n - k) * np.log1p(-p), 0.0)
+    return np.exp(gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1) + hits + misses)
+
+
+def support_bound(p0: Array, sizes: Array) -> Array:
+    """Lower bound, tight, on the expected support at every generation under replace: Σ 1 - exp(-M p_i g_k), k fits.
+
+    g_1 = 1, g_{k+1} = 1 - exp(-g_k) (Suresh et al. 2412.17646); sizes that differ by the same argument.
+    """
+    m, p0, bound = np.asarray(sizes, float), np.asarray(p0, float), []
+    for last in range(len(m)):
+        g = 1.0
+        for j in range(last, 0, -1):
+            g = -np.expm1(-g * m[j] / m[j - 1])
+        bound.append(float(np.sum(-np.expm1(-m[0] * p0 * g))))
     return np.array(bound)
 
 
@@ -42,6 +78,13 @@ def fixation(p0: Array) -> Array:
 def fixation_time(p: float, m: int) -> float:
     """Mean fits to fixation of two states in the diffusion limit: -2M[(1-p) ln(1-p) + p ln p] (Kimura and Ohta 1969)."""
     return -2 * m * ((1 - p) * np.log1p(-p) + p * np.log(p))
+
+
+def absorption_time(p: float, m: int) -> float:
+    """Mean fits until one of two states is left, exact, m <= LARGEST: the fundamental matrix of the binomial chain."""
+    inner = binomial(np.arange(1, m) / m, m)[:, 1:-1]
+    more = np.linalg.solve(np.eye(m - 1) - inner, np.ones(m - 1))
+    return float(1 + binomial(np.array([p]), m)[0, 1:-1] @ more)
 
 
 def not_absorbed(p: float, m: int, fits: Array) -> tuple[Array, Array]:

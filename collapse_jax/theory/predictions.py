@@ -6,10 +6,16 @@ from typing import Any
 import numpy as np
 
 from collapse_jax import regimes, schedules
+from collapse_jax.decoding import SamplingBias
 from collapse_jax.families.discrete import Discrete
 from collapse_jax.families.gaussian import Gaussian
 from collapse_jax.sources.analytic import DiscreteSource, Normal
 from collapse_jax.theory import discrete, gaussian, shares
+
+NATURE = "Shumailov et al., Nature 631:755, 2024"
+RECURSION = "exact recursion of second moments (theory.shares)"
+SURESH = "Suresh et al., arXiv 2412.17646"
+EXPECTED = 25  # chains that must be expected to carry a mean before it is tested
 
 
 @dataclass(frozen=True)
@@ -17,83 +23,89 @@ class Prediction:
     """What theory says of one record column.
 
     values: [generations + 1]; statistic: "mean" or "median" over chains; kind: "exact", "asymptotic" (large M, or a limit) or
-    "bound" (from below).
+    "bound" (from below); testable: bool [generations + 1], whether the chains can sample what carries the statistic (None:
+    everywhere); source: where it is from.
     """
 
     values: np.ndarray
     statistic: str = "mean"
     kind: str = "exact"
+    testable: np.ndarray | None = None
+    source: str = NATURE
 
 
-def predict(experiment: Any) -> dict[str, list[Prediction]]:
-    """Predictions by record column; empty where theory knows nothing of the experiment (filters, decoding, trained families)."""
+Predictions = dict[str, list[Prediction]]
+
+
+def predict(experiment: Any, chains: int = 1024) -> Predictions:
+    """Predictions by record column, the sharpest mean first; a prediction's `testable` is for so many chains.
+
+    Empty where theory knows nothing of the experiment: filters, trained families, decoding other than a Gaussian's sampling bias.
+    """
     e = experiment
-    if e.curation or e.decoding is not None:
+    if e.curation:
         return {}
     sizes = schedules.table(e.samples, e.generations)
-    if isinstance(e.family, Gaussian) and isinstance(e.source, Normal):
-        return of_gaussian(e, sizes)
-    if isinstance(e.family, Discrete) and isinstance(e.source, DiscreteSource):
-        return of_discrete(e, sizes)
+    if isinstance(e.family, Gaussian) and isinstance(e.source, Normal) and isinstance(e.decoding, SamplingBias | None):
+        return of_gaussian(e, sizes, chains)
+    if isinstance(e.family, Discrete) and isinstance(e.source, DiscreteSource) and e.decoding is None:
+        return of_discrete(e, sizes, chains)
     return {}
 
 
-def of_gaussian(e: Any, sizes: np.ndarray) -> dict[str, list[Prediction]]:
+def of_gaussian(e: Any, sizes: np.ndarray, chains: int) -> Predictions:
+    """Columns of Gaussian chains."""
     estimator, dim = e.family.estimator, e.family.dim
-    moments = second_moments(e, sizes)
-    found: dict[str, list[Prediction]] = {}
+    lam = 1.0 if e.decoding is None else float(e.decoding.lam)
+    replaced = isinstance(e.regime, regimes.Replace)
+    moments = shares.carried(e.regime, sizes, estimator, lam)
+    found: Predictions = {}
     if moments is not None:
-        found["trace_ratio"] = [Prediction(moments[0])]
-        found["mean_sq_error"] = [Prediction(dim * moments[1])]
-    if isinstance(e.regime, regimes.Replace):
-        if (sizes > dim).all():
-            found["log_det_ratio"] = [Prediction(gaussian.log_det(sizes, dim, estimator))]
-        if dim == 1 and (sizes > 1).all():
-            log_variance = gaussian.log_variance(sizes, estimator)
-            found["log_variance"] = [Prediction(log_variance)]
-            found["trace_ratio"] += [Prediction(np.exp(log_variance), "median", "asymptotic")]
-            found["w2_sq"] = [Prediction(gaussian.replace_w2(sizes, estimator))]
-    if isinstance(e.regime, regimes.Mix) and moments is None and not np.any(np.asarray(e.regime.previous)):
-        share = regimes.share_table(e.regime.real, len(sizes))
-        if (share == share[0]).all() and share[0] > 0 and (sizes == sizes[0]).all():
-            limit = dim * shares.LIMITS[e.regime.kept](float(share[0])) / sizes[0]
-            found["mean_sq_error"] = [Prediction(np.full(len(sizes), limit), kind="asymptotic")]
+        variance, error = moments
+        # What moves the mean also spreads log σ²; under replace that spread is 2S for either fit.
+        able = gaussian.testable(gaussian.harmonic(sizes) if replaced else error, chains)
+        by = NATURE if replaced else RECURSION
+        found["trace_ratio"] = [Prediction(variance, testable=able, source=by)]
+        found["mean_sq_error"] = [Prediction(dim * error, testable=able, source=by)]
+        if replaced and dim == 1 and (sizes > 1).all():
+            distance = error + variance + 1 - 2 * gaussian.replace_deviation(sizes, estimator, lam)
+            found["w2_sq"] = [Prediction(distance, testable=able)]
+    if replaced and (sizes > dim).all():
+        found["log_det_ratio"] = [Prediction(gaussian.log_det(sizes, dim, estimator, lam))]
+    if replaced and dim == 1 and (sizes > 1).all():
+        median = gaussian.median_variance(sizes, estimator, lam)
+        found["trace_ratio"] += [Prediction(median, "median", "asymptotic")]
+        found["log_variance"] = [Prediction(gaussian.log_variance(sizes, estimator, lam))]
+        found["log_variance"] += [Prediction(np.log(median), "median", "asymptotic")]
     return found
 
 
-def second_moments(e: Any, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-    """E σ² and E μ² a dimension at every generation, where they are known exactly."""
-    estimator, regime = e.family.estimator, e.regime
-    match regime:
-        case regimes.Replace():
-            return gaussian.replace_variance(sizes, estimator), gaussian.replace_error(sizes, estimator)
-        case regimes.Accumulate():
-            return gaussian.accumulate(sizes, estimator)
-        case regimes.AccumulateSubsample():
-            return gaussian.subsample(sizes, estimator, regime.replacement)
-        case regimes.Fresh():
-            real = np.where(np.arange(len(sizes)) == 0, sizes, regime.real_samples)
-            return gaussian.fresh(real, np.where(np.arange(len(sizes)) == 0, 0, sizes), estimator)
-        case regimes.Mix() if regime.exact():
-            real = np.rint(np.float32(regimes.share_table(regime.real, len(sizes))) * sizes.astype(np.float32))
-            real[0] = sizes[0]
-            return gaussian.fresh(real, sizes - real, estimator)
-        case regimes.Weighted() if regime.kept == "fresh" and (sizes == sizes[0]).all():
-            return gaussian.weighted(int(sizes[0]), float(regime.real_weight), len(sizes) - 1, estimator)
-    return None
-
-
-def of_discrete(e: Any, sizes: np.ndarray) -> dict[str, list[Prediction]]:
-    p0 = np.asarray(e.source.probabilities(), float)
-    order = np.argsort(p0, kind="stable")
-    rare = np.cumsum(np.float32(p0[order]), dtype=np.float32) <= np.float32(0.1)
-    found = {"tail_mass": [Prediction(np.full(len(sizes), p0[order][rare].sum()))]}
-    if isinstance(e.regime, regimes.Replace):
-        found["heterozygosity"] = [Prediction(discrete.heterozygosity(p0, sizes))]
-        if (sizes == sizes[0]).all():
-            bound = discrete.support_bound(p0, int(sizes[0]), len(sizes))
-            bound[0] = discrete.support_after_one(p0, int(sizes[0]))
-            found["support"] = [Prediction(bound, kind="bound")]
-    elif isinstance(e.regime, regimes.Accumulate):
-        found["heterozygosity"] = [Prediction(discrete.accumulated_heterozygosity(p0, sizes))]
+def of_discrete(e: Any, sizes: np.ndarray, chains: int) -> Predictions:
+    """Columns of discrete chains."""
+    p0, regime, found = np.asarray(e.source.probabilities(), float), e.regime, {}
+    everywhere = np.ones(len(sizes), bool)
+    moments = shares.carried(regime, sizes, "mle")
+    if moments is not None:
+        values = (1 - np.sum(p0**2)) * moments[0]
+        by = "Wright–Fisher" if isinstance(regime, regimes.Replace) else RECURSION
+        # A chain adds at most 1, so at least chains * values of them still vary.
+        found["heterozygosity"] = [Prediction(values, testable=values * chains >= EXPECTED, source=by)]
+    rare = discrete.tail(p0)
+    mass = np.full(len(sizes), p0[rare].sum())
+    found["tail_mass"] = [Prediction(mass, testable=mass * chains >= EXPECTED, source="martingale")]
+    alive, by = None, "1 - (1-p)^M at generation 0; later no state of the first real set is lost"
+    always = isinstance(regime, regimes.Weighted) and regime.kept == "fixed" and float(regime.real_weight) > 0
+    if isinstance(regime, regimes.Accumulate) or always:
+        alive = np.broadcast_to(discrete.survival_once(p0, int(sizes[0])), (len(sizes), len(p0)))
+    elif isinstance(regime, regimes.Replace):
+        found["support"] = [Prediction(discrete.support_bound(p0, sizes), kind="bound", testable=everywhere, source=SURESH)]
+        if (sizes == sizes[0]).all() and sizes[0] <= discrete.LARGEST:
+            alive, by = discrete.survival(p0, int(sizes[0]), len(sizes)), "binomial chain of every state (theory.discrete)"
+    if alive is not None:
+        support = Prediction(alive.sum(axis=1), testable=everywhere, source=by)
+        found["support"] = [support, *found.get("support", [])]
+        if rare.any():
+            covered = alive[:, rare].mean(axis=1)
+            able = covered * rare.sum() * chains >= EXPECTED
+            found["tail_coverage"] = [Prediction(covered, testable=able, source=by)]
     return found

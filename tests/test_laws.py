@@ -1,0 +1,117 @@
+"""Simulated chains, run through the engine, against the closed forms: every mean within 4 standard errors."""
+
+import numpy as np
+import polars as pl
+import pytest
+
+import collapse_jax as cj
+from collapse_jax.regimes import Accumulate, AccumulateSubsample, Fresh, Mix, Replace, Weighted
+from collapse_jax.theory import gaussian as law
+from collapse_jax.theory import shares
+
+CHAINS = 4000
+
+
+def within(values, expected, errors=4.0):
+    """Whether the mean of values [chains] is the expected one."""
+    se = values.std(ddof=1) / np.sqrt(len(values))
+    return abs(values.mean() - expected) <= errors * se + 1e-6 * abs(expected)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """All regimes, raw and (where they may be) on statistics, both estimators: M = 20, ten generations, 4,000 chains."""
+    base = cj.Experiment(cj.sources.Normal(1), cj.families.Gaussian(1), Replace(), 20, 10)
+    every = [
+        Replace(),
+        Accumulate(),
+        AccumulateSubsample(),
+        AccumulateSubsample(True),
+        Mix(0.7, 0.0, 0.3, kept="fresh"),
+        Fresh(5),
+        Weighted(0.618),
+    ]
+    raw = cj.grid(base, **{"family.estimator": ["unbiased", "mle"], "family.statistics": [False], "regime": every})
+    exact = [e for e in cj.grid(base, **{"family.estimator": ["unbiased", "mle"], "regime": every}) if e.regime.exact()]
+    return cj.run([*raw, *exact], chains=CHAINS, seed=1, out=tmp_path_factory.mktemp("laws") / "run")
+
+
+def test_every_regime_follows_its_law_on_samples_and_on_statistics(runs):
+    checked, wrong = 0, []
+    for experiment, predictions in runs.theory().items():
+        e = runs.experiments[experiment]
+        rows = runs.records.filter(pl.col("experiment") == experiment)
+        for metric, prediction in predictions.items():
+            for t in (0, 1, 2, 5, 10):
+                values = rows.filter(pl.col("generation") == t)[metric].to_numpy().astype(float)
+                for p in prediction:
+                    if p.statistic == "mean" and p.kind == "exact":
+                        checked += 1
+                        if not within(values, p.values[t]):
+                            wrong.append((type(e.regime).__name__, e.family, metric, t, values.mean(), p.values[t]))
+    assert checked >= 300
+    assert not wrong
+
+
+def test_the_median_is_near_the_exponential_of_the_mean_logarithm(runs):
+    replace = [i for i, e in enumerate(runs.experiments) if isinstance(e.regime, Replace) and e.family.estimator == "unbiased"]
+    for i in replace:
+        last = runs.records.filter((pl.col("experiment") == i) & (pl.col("generation") == 10))["log_variance"].to_numpy()
+        # The median's standard error is 1.25 times the mean's; skewness moves it by less than a tenth of the spread.
+        se = 1.25 * last.std() / np.sqrt(CHAINS)
+        assert abs(np.median(last) - law.log_variance(np.full(11, 20), "unbiased")[10]) < 4 * se + 0.1 * last.std()
+
+
+def test_samples_and_statistics_agree_in_distribution(runs):
+    """Two-sample Kolmogorov–Smirnov tests (the arms are paired, which makes them conservative only at generation 0)."""
+    from scipy.stats import ks_2samp
+
+    def key(e):
+        return (repr(e.regime), e.family.estimator)
+
+    raw = {key(e): i for i, e in enumerate(runs.experiments) if e.family.statistics is False}
+    pairs = [(raw[key(e)], i) for i, e in enumerate(runs.experiments) if e.family.statistics is None]
+    assert len(pairs) == 10
+    for a, b in pairs:
+        for metric in ("trace_ratio", "mean_sq_error", "w2_sq"):
+            x, y = (
+                runs.records.filter((pl.col("experiment") == i) & (pl.col("generation") == 10))[metric].to_numpy() for i in (a, b)
+            )
+            assert ks_2samp(x, y).pvalue > 1e-4, (runs.experiments[a], metric)  # 30 tests: false alarm 0.3 %
+
+
+def test_the_three_meanings_of_a_real_share_give_their_three_laws(tmp_path):
+    """N · E μ² at a = 0.3 after 20 generations (the transient is 0.7^40): 1.96, 2.78 and 4.71, first order in 1/N = 1/1000."""
+    base = cj.Experiment(cj.sources.Normal(1), cj.families.Gaussian(1, statistics=False), Replace(), 1000, 20)
+    arms = cj.grid(base, regime=[Mix(0.7, 0.0, 0.3, kept=kept) for kept in ("fresh", "redrawn", "fixed")])
+    done = cj.run(arms, chains=1500, seed=2, out=tmp_path / "run")
+    for i, (kept, limit) in enumerate(shares.LIMITS.items()):
+        last = done.records.filter((pl.col("experiment") == i) & (pl.col("generation") == 20))["mean_sq_error"].to_numpy()
+        assert within(1000 * last.astype(float), limit(0.3)), kept
+    assert shares.fresh(0.3) < shares.redrawn(0.3) < shares.fixed(0.3)
+
+
+def test_discrete_chains_follow_wright_and_fisher(tmp_path):
+    base = cj.Experiment(cj.sources.Zipf(50, 1.0), cj.families.Discrete(50), Replace(), 100, 19)
+    arms = [base, cj.varied(base, family=cj.families.Discrete(50, statistics=True)), cj.varied(base, regime=Accumulate())]
+    done = cj.run(arms, chains=2000, seed=3, out=tmp_path / "run")
+    theory = done.theory()
+    for i in range(3):
+        for t in (0, 4, 19):
+            rows = done.records.filter((pl.col("experiment") == i) & (pl.col("generation") == t))
+            for metric in ("heterozygosity", "tail_mass"):
+                assert within(rows[metric].to_numpy().astype(float), theory[i][metric][0].values[t]), (i, metric, t)
+    for t, tight in ((0, 0.002), (4, 0.03), (19, 0.06)):
+        support = done.records.filter((pl.col("experiment") == 0) & (pl.col("generation") == t))["support"].to_numpy().astype(float)
+        bound, se = theory[0]["support"][0].values[t], support.std() / np.sqrt(2000)
+        assert bound - 4 * se <= support.mean() <= bound * (1 + tight) + 4 * se
+
+
+def test_ten_thousand_generations_do_not_stall_on_samples_or_statistics(tmp_path):
+    base = cj.Experiment(cj.sources.Normal(1), cj.families.Gaussian(1), Replace(), 10, 10_000, metrics=["log_variance"])
+    arms = [base, cj.varied(base, family=cj.families.Gaussian(1, statistics=False))]
+    done = cj.run(arms, chains=256, seed=4, out=tmp_path / "run")
+    expected = law.log_variance(np.full(10_001, 10), "unbiased")[-1]
+    for i in (0, 1):
+        last = done.records.filter((pl.col("experiment") == i) & (pl.col("generation") == 10_000))["log_variance"].to_numpy()
+        assert np.isfinite(last).all() and within(last.astype(float), expected), (last.mean(), expected)
