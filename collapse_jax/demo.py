@@ -36,9 +36,9 @@ def zipf() -> list[Experiment]:
     return [Experiment(Zipf(1000, 1.0), Discrete(1000), Replace(), samples=1000, generations=LAST["zipf"], label="replace")]
 
 
-def kjv(samples: int, steps: int, vocabulary: int = 1024, block: int = 64) -> list[Experiment]:
+def kjv(samples: int, steps: int, vocabulary: int = 1024, block: int = 64, width: int = 64, layers: int = 2) -> list[Experiment]:
     """Five arms that share their real data and generation 0: other real blocks each generation, and four ways to reuse one's own."""
-    family = Transformer(vocabulary=vocabulary, block=block, budget=Steps(steps))
+    family = Transformer(vocabulary=vocabulary, block=block, width=width, layers=layers, budget=Steps(steps))
     base = Experiment(Text("kjv", BPE(vocabulary), block), family, Replace(), samples, LAST["kjv"])
     filters = (Likelihood(0.05, 0.95), Repetition(4, 0.2))
     return chained(

@@ -107,7 +107,7 @@ def test_counts_are_kept_where_samples_outnumber_states():
     def kept(samples):
         return resolve(Experiment(Zipf(states=10), Discrete(states=10), Replace(), samples, 1)).family.statistics
 
-    assert kept(80) and not kept(79)
+    assert kept(320) and not kept(319)
 
 
 @pytest.mark.parametrize(

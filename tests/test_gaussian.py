@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import linalg, stats
-from scipy.special import polygamma
+from scipy.special import digamma, gammaln, polygamma
 
 from collapse_jax.data import Slots
 from collapse_jax.decoding import SamplingBias
@@ -18,7 +18,6 @@ from collapse_jax.regimes import Replace
 from collapse_jax.schedules import Linear
 from collapse_jax.sources import Normal
 from collapse_jax.struct import replace
-from collapse_jax.theory import gaussian as theory
 
 
 @functools.cache
@@ -74,6 +73,16 @@ def z_score(values, expected):
     return np.abs(values.mean(0) - expected) / (values.std(0, ddof=1) / np.sqrt(len(values)))
 
 
+def log_variance_of(m, fits, divisor):
+    """E log σ² after each fit in one dimension: n (ψ(ν/2) - ln(divisor/2)), ν = M - 1."""
+    return np.arange(1, fits + 1) * (digamma((m - 1) / 2) - np.log(divisor / 2))
+
+
+def log_det_of(m, fits, dim):
+    """E log det Σ of unbiased fits: n Σ_i ψ((M-i)/2) + ln(2/(M-1))."""
+    return np.arange(1, fits + 1) * (digamma((m - np.arange(1, dim + 1)) / 2) + np.log(2 / (m - 1))).sum()
+
+
 def statistic(estimator="unbiased", dim=1, fits=100, accumulate=False):
     return {"family": Gaussian(dim=dim, estimator=estimator), "fits": fits, "accumulate": accumulate}
 
@@ -100,37 +109,39 @@ def test_weighted_unbiased_fit_divides_by_v1_minus_v2_over_v1():
 def test_replace_log_variance_and_median_follow_theory(estimator):
     for m, fits in ((10, 100), (100, 100), (2, 20)):
         log_variance = run(m, **statistic(estimator))["log_variance"][:, :fits]
-        sizes = np.full(fits, m)
-        assert z_score(log_variance, theory.log_variance(sizes, estimator)).max() < 4.5  # the largest of `fits` scores
-        if m > 2:
-            n = np.arange(1, fits + 1)
-            median_error = np.sqrt(np.pi / 2 * n * polygamma(1, (m - 1) / 2) / len(log_variance))
-            expected = np.log(theory.median_variance(sizes, estimator))
-            assert (np.abs(np.median(log_variance, axis=0) - expected) < 4.5 * median_error)[5:].all()
+        divisor = m - 1 if estimator == "unbiased" else m
+        expected = log_variance_of(m, fits, divisor)
+        assert z_score(log_variance, expected).max() < 4.5  # the largest of `fits` scores
+        if m == 100 and estimator == "unbiased":
+            # Skewness moves the median of log σ² by about 1/(3 (M - 1)) from its mean, however many fits.
+            error = np.sqrt(np.pi / 2 * fits * polygamma(1, (m - 1) / 2) / len(log_variance))
+            assert abs(np.median(log_variance[:, -1]) - (expected[-1] + 1 / (3 * (m - 1)))) < 4 * error
+            assert abs(np.log(2) - -expected[int((m - 1) * np.log(2)) - 1]) < 0.02  # half-life (M - 1) ln 2
 
 
 def test_replace_unbiased_mean_and_wasserstein_follow_theory():
-    records = run(100, **statistic())
-    sizes = np.full(50, 100)
-    first = {name: values[:, :50] for name, values in records.items()}
-    assert z_score(first["mean_sq_error"], theory.total_inverse(sizes)).max() < 4.5
-    assert z_score(first["w2_sq"], theory.w2_squared(sizes)).max() < 4.5
-    assert z_score(first["trace_ratio"], 1.0).max() < 4.5
-    assert z_score(np.exp(first["log_variance"] / 2), theory.mean_deviation(sizes)).max() < 4.5
+    m, fits = 100, 50
+    records = {name: values[:, :fits] for name, values in run(m, **statistic()).items()}
+    n = np.arange(1, fits + 1)
+    c4 = np.exp(0.5 * np.log(2 / (m - 1)) + gammaln(m / 2) - gammaln((m - 1) / 2))
+    assert z_score(records["mean_sq_error"], n / m).max() < 4.5
+    assert z_score(records["w2_sq"], n / m + 2 * (1 - c4**n)).max() < 4.5
+    assert z_score(records["trace_ratio"], 1.0).max() < 4.5
+    assert z_score(np.exp(records["log_variance"] / 2), c4**n).max() < 4.5
 
 
 def test_replace_mle_variance_moves_into_the_mean():
     records = run(100, **statistic("mle"))
-    expected = theory.mle_variance(np.full(100, 100))
+    expected = (1 - 1 / 100) ** np.arange(1, 101)
     assert z_score(records["trace_ratio"], expected).max() < 4.5
     assert z_score(records["mean_sq_error"], 1 - expected).max() < 4.5
 
 
 def test_replace_in_three_dimensions_follows_theory():
-    records = run(30, **statistic(dim=3, fits=20))
-    sizes = np.full(20, 30)
-    assert z_score(records["log_det_ratio"], theory.log_det(sizes, 3)).max() < 4.5
-    assert z_score(records["mean_sq_error"], 3 * theory.total_inverse(sizes)).max() < 4.5
+    m, fits = 30, 20
+    records = run(m, **statistic(dim=3, fits=fits))
+    assert z_score(records["log_det_ratio"], log_det_of(m, fits, 3)).max() < 4.5
+    assert z_score(records["mean_sq_error"], 3 * np.arange(1, fits + 1) / m).max() < 4.5
     assert z_score(records["trace_ratio"], 1.0).max() < 4.5
 
 
@@ -156,7 +167,7 @@ def test_with_no_more_samples_than_dimensions_the_covariance_is_thin(m):
     records = run(m, **statistic("mle", dim=3, fits=5))
     assert (records["log_det_ratio"] == -np.inf).all()
     assert all(np.isfinite(values).all() for name, values in records.items() if name != "log_det_ratio")
-    expected = theory.mle_variance(np.full(5, m))
+    expected = (1 - 1 / m) ** np.arange(1, 6)
     assert z_score(records["trace_ratio"], expected).max() < 4
     assert z_score(records["mean_sq_error"] / 3, 1 - expected).max() < 4
 
@@ -175,7 +186,7 @@ def test_samples_and_statistics_agree_in_distribution(dim, accumulate):
                 if m <= dim and name == "log_det_ratio":
                     assert (a == -np.inf).all() and (b == -np.inf).all()
                 else:
-                    assert stats.ks_2samp(a, b).pvalue > 1e-4, (name, m, fit)
+                    assert stats.ks_2samp(a, b, method="asymp").pvalue > 1e-4, (name, m, fit)
 
 
 @pytest.mark.parametrize("slots", [0, 10])
@@ -184,7 +195,7 @@ def test_ten_thousand_generations_do_not_stall(slots):
     records = run(m, chains, family=Gaussian(dim=1), fits=fits, slots=slots)
     log_variance = records["log_variance"]
     assert np.isfinite(log_variance).all()
-    expected = theory.log_variance(np.full(fits, m))
+    expected = log_variance_of(m, fits, m - 1)
     for n in (100, 2000, fits):
         error = np.sqrt(n * polygamma(1, (m - 1) / 2) / chains)
         assert abs(log_variance[:, n - 1].mean() - expected[n - 1]) < 4 * error
@@ -194,7 +205,7 @@ def test_ten_thousand_generations_do_not_stall(slots):
 def test_the_determinant_survives_ten_thousand_generations_in_three_dimensions():
     fits, chains, m = 10_000, 64, 10
     log_det = run(m, chains, **statistic(dim=3, fits=fits))["log_det_ratio"]
-    expected = theory.log_det(np.full(fits, m), 3)
+    expected = log_det_of(m, fits, 3)
     per_fit = polygamma(1, (m - np.arange(1, 4)) / 2).sum()
     for n in (100, 2000, fits):
         assert abs(log_det[:, n - 1].mean() - expected[n - 1]) < 4 * np.sqrt(n * per_fit / chains)
@@ -202,7 +213,7 @@ def test_the_determinant_survives_ten_thousand_generations_in_three_dimensions()
 
 def test_sampling_bias_shrinks_the_variance_by_lambda_every_generation():
     records = run(10, family=Gaussian(dim=1), fits=5, slots=10, decoding=SamplingBias(0.5))
-    expected = theory.log_variance(np.full(5, 10), bias=0.5)
+    expected = log_variance_of(10, 5, 9) + np.arange(5) * np.log(0.5)
     assert z_score(records["log_variance"], expected).max() < 4
 
 

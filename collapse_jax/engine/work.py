@@ -135,7 +135,8 @@ class Work:
         """The compiled `advance` of the group: one per signature."""
         if group.name not in self.compiled:
             function = parallel.visit(self.layout(group), self.buffer(group))
-            self.compiled[group.name] = parallel.compile_program(function, arguments, donate=(3,))
+            light = self.layout(group).chunk > 1 and not group.experiments.family.neural
+            self.compiled[group.name] = parallel.compile_program(function, arguments, donate=(3,), light=light)
         return self.compiled[group.name]
 
     def abstract_chains(self, group: Group) -> Any:
