@@ -62,7 +62,9 @@ def standard_moments(key: Array, d: int, count: Array) -> tuple[Array, Array]:
     column = jnp.arange(d)
     dof = jnp.maximum(count - 1.0, 0.0)
     half = (d + 1) // 2
-    u = symmetric(key, (PER_CHI_SQUARE * d + d + half * (d - 1),))  # all at once: every call of the generator takes time to compile
+    u = symmetric(
+        key, (PER_CHI_SQUARE * d + d + half * (d - 1),)
+    )  # all at once: every call of the generator takes time to compile
     first, mean, below = jnp.split(u, [PER_CHI_SQUARE * d, PER_CHI_SQUARE * d + d])
     mean = jnp.where(count > 0, normal_of(mean) * jax.lax.rsqrt(jnp.maximum(count, 1.0)), 0.0)
     diagonal = jnp.sqrt(chi_square_of(first.reshape(PER_CHI_SQUARE, d), jnp.maximum(dof - column, 0.0)))

@@ -56,6 +56,7 @@ def run_group(work: Work, group: Group, folder: Path, records: Records, progress
         arguments = work.arguments(group, chains)
         del chains
         program = work.program(group, arguments)
+        trimmed = jax.jit(lambda chains: jax.tree.map(lambda x: x[: plan.used], chains))
         longest = work.buffer(group)
         steps = longest if work.settings.stride else min(FIRST_VISIT, longest)
         while done < generations:
@@ -73,7 +74,7 @@ def run_group(work: Work, group: Group, folder: Path, records: Records, progress
                 index = np.repeat(np.asarray(group.indices, np.int32), plan.chains)
                 chain = np.tile(np.arange(plan.chains, dtype=np.int32), plan.experiments)
                 records.write(group.name, done + 1, done + steps, frame(flat, index, chain, done + 1))
-                checkpoints.save(done + steps, jax.tree.map(lambda x: x[: plan.used], chains))
+                checkpoints.save(done + steps, chains if plan.used == plan.chunks else trimmed(chains))
             done += steps
             progress.advance(bar, steps)
             if asked.is_set():
@@ -97,9 +98,9 @@ def restored(work: Work, group: Group, checkpoints: Checkpoints) -> tuple[int, A
     if found is None:
         return -1, None
     generation, chains = found
-    extra = plan.chunks - plan.used
-    pad = lambda x: jnp.concatenate([x, jnp.broadcast_to(x[:1], (extra, *x.shape[1:]))])
-    return generation, jax.device_put(jax.tree.map(pad, chains), plan.sharding)
+    places = np.where(np.arange(plan.chunks) < plan.used, np.arange(plan.chunks), 0)
+    pad = jax.jit(lambda chains: jax.tree.map(lambda x: x[places], chains))
+    return generation, jax.device_put(pad(chains), plan.sharding)
 
 
 def saved_shape(work: Work, group: Group) -> Any:

@@ -119,8 +119,8 @@ class Work:
 
     def keys(self, chains: int) -> jax.Array:
         """The chains' keys: [chains]."""
-        seed = jax.random.key(self.settings.seed)
-        return jax.vmap(lambda c: jax.random.fold_in(seed, c))(jnp.arange(chains, dtype=jnp.uint32))
+        fold = jax.jit(jax.vmap(jax.random.fold_in, (None, 0)))
+        return fold(jax.random.key(self.settings.seed), np.arange(chains, dtype=np.uint32))
 
     def arguments(self, group: Group, chains: Any) -> tuple[Any, ...]:
         """Arguments of the group's program, placed: experiments, shared, owner, chains, first generation, steps."""
@@ -181,8 +181,7 @@ class Work:
             s = self.settings
             plan = parallel.layout(1, s.chains, self.chunk(origin), self.devices, s.parallelism)
             stacked = jax.device_put(stack([origin]), plan.everywhere)
-            inputs = self.keys(plan.chain_ids.size).reshape(plan.chain_ids.shape)
-            inputs = jax.device_put(padded(inputs.ravel(), plan), plan.sharding)
+            inputs = jax.device_put(padded(self.keys(plan.chain_ids.size), plan), plan.sharding)
             owner = jax.device_put(plan.owner, plan.sharding)
             arguments = (stacked, self.shared(e), owner, inputs)
             structure = ("found", jax.tree.structure(origin), str(jax.tree.map(np.shape, origin)))
@@ -194,8 +193,8 @@ class Work:
 
                 self.compiled[structure] = parallel.compile_program(parallel.spread(fits, plan), arguments)
             out = self.compiled[structure](*arguments)
-            flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[: s.chains], out)
-            self.founded[name] = jax.device_put(flat, self.devices[0])
+            flat = jax.jit(lambda out: jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[: s.chains], out))
+            self.founded[name] = flat(jax.device_put(out, self.devices[0]))
         return self.founded[name]
 
 

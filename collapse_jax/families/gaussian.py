@@ -58,7 +58,7 @@ class Gaussian(Family):
         if self.estimator == "unbiased" and smallest < 2:
             raise ConfigError("samples", smallest, "at least 2 for an unbiased variance")
         if smallest <= self.dim and any(isinstance(rule, Likelihood) for rule in experiment.curation):
-            raise ConfigError("curation", "Likelihood", f"samples > dim: {smallest} samples in {self.dim} dimensions have no density")
+            raise ConfigError("curation", "Likelihood", f"more samples than dimensions: {smallest} in {self.dim} have no density")
 
     def exact(self, experiment: Any) -> bool:
         return True

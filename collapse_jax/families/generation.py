@@ -10,7 +10,7 @@ from collapse_jax.families import network
 
 Array = jax.Array
 TOGETHER = 128  # sequences decoded at a time: their cache stays in a core's own memory
-SEGMENT = 16  # positions after which attention looks at so many more places of the cache
+SEGMENT = 32  # positions after which attention looks at so many more places of the cache
 
 
 def continued(key: Array, params: Any, shape: tuple[Any, ...], prompts: Array, length: int, decoding: Any) -> Array:

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.flatten_util import ravel_pytree
 
 from collapse_jax.data import Slots
 from collapse_jax.decoding import Ancestral, Beam, Greedy
@@ -133,36 +134,39 @@ class Transformer(Family):
         adam = optax.chain(optax.clip_by_global_norm(self.clip), optax.scale_by_adam(b2=0.99), optax.add_decayed_weights(self.weight_decay))
         every = jnp.maximum(1, steps // self.evaluations)
 
-        def validation(params: Any) -> Array:
-            return jnp.mean(self.losses(params, shared["validation"][: self.test_blocks]))
+        # One vector for all parameters: one kernel an update where a tree of them would take thirty.
+        start, tree = ravel_pytree(params)
+
+        def validation(flat: Array) -> Array:
+            return jnp.mean(self.losses(tree(flat), shared["validation"][: self.test_blocks]))
 
         def order(epoch: Array) -> Array:
             u = jax.random.uniform(jax.random.fold_in(key, epoch), train.weight.shape)
             return jnp.argsort(jnp.where(train.weight > 0, u, 2.0))
 
         def step(i: Array, carry: Any) -> Any:
-            params, state, shuffled, total, best, found = carry
+            flat, state, shuffled, total, best, found = carry
             shuffled = jax.lax.cond(i % per_pass == 0, lambda: order(i // per_pass), lambda: shuffled)
             index = shuffled[((i % per_pass) * b + jnp.arange(b)) % count]
             noise = jax.random.fold_in(key, i + 2**30) if self.dropout else None
-            loss, slope = jax.value_and_grad(self.loss)(params, train.samples[index], train.weight[index], noise)
-            update, state = adam.update(slope, state, params)
-            rate = self.rate(i, steps)
-            params = jax.tree.map(lambda p, u: p - rate * u, params, update)
+            blocks, weight = train.samples[index], train.weight[index]
+            loss, slope = jax.value_and_grad(lambda flat: self.loss(tree(flat), blocks, weight, noise))(flat)
+            update, state = adam.update(slope, state, flat)
+            flat = flat - self.rate(i, steps) * update
             total = total + jnp.where(i >= steps - per_pass, loss, 0.0)
             if self.select == "best":
                 look = ((i + 1) % every == 0) | (i + 1 == steps)
-                score = jax.lax.cond(look, validation, lambda params: jnp.float32(jnp.inf), params)
+                score = jax.lax.cond(look, validation, lambda flat: jnp.float32(jnp.inf), flat)
                 better = score < best
                 best = jnp.minimum(best, score)
-                found = jax.lax.cond(better, lambda: params, lambda: found)
-            return params, state, shuffled, total, best, found
+                found = jnp.where(better, flat, found)
+            return flat, state, shuffled, total, best, found
 
-        none = params if self.select == "best" else None
-        carry = (params, adam.init(params), jnp.zeros(train.weight.shape, jnp.int32), jnp.float32(0), jnp.float32(jnp.inf), none)
-        params, _, _, total, best, found = jax.lax.fori_loop(0, steps, step, carry)
+        none = start if self.select == "best" else None
+        carry = (start, adam.init(start), jnp.zeros(train.weight.shape, jnp.int32), jnp.float32(0), jnp.float32(jnp.inf), none)
+        flat, _, _, total, best, found = jax.lax.fori_loop(0, steps, step, carry)
         info = {"train_loss": total / jnp.minimum(per_pass, steps), "steps": steps.astype(jnp.int32)}
-        return (found, info | {"validation_loss": best}) if self.select == "best" else (params, info)
+        return (tree(found), info | {"validation_loss": best}) if self.select == "best" else (tree(flat), info)
 
     def sample(self, key: Array, params: Any, n: int, decoding: Any = None, prompts: Array | None = None) -> Array:
         """n whole blocks, int32 [n, block]; with prompts [n, p], blocks that begin with them."""
@@ -180,10 +184,9 @@ class Transformer(Family):
         return generation.continued(key, params, self.shape, prompts, length, settled)
 
     def logits(self, params: Any, tokens: Array) -> Array:
-        """Logits of the token after each of tokens [batch, length]: float32 [batch, length, vocabulary]."""
+        """Logits of the token after each of tokens [batch, length <= block]: float32 [batch, length, vocabulary]."""
         start = jnp.full((tokens.shape[0], 1), self.vocabulary, tokens.dtype)
-        read = jnp.concatenate([start, tokens], axis=1)[:, -self.block :]
-        h = network.hidden(params, self.shape, read)[:, -tokens.shape[1] :]
+        h = network.hidden(params, self.shape, jnp.concatenate([start, tokens], axis=1))[:, 1:]
         return jnp.matmul(h, network.output(params).T.astype(h.dtype)).astype(jnp.float32)
 
     def measure(self, key: Array, params: Any, samples: Slots | None, shared: Shared) -> dict[str, Array]:

@@ -59,8 +59,8 @@ def main() -> None:
     compiled: list[tuple[str, bool]] = []
     compile_program = parallel.compile_program
 
-    def counted(function, arguments, donate=()):
-        program = compile_program(function, arguments, donate)
+    def counted(function, arguments, donate=(), **options):
+        program = compile_program(function, arguments, donate, **options)
         compiled.append((program.as_text(), bool(donate)))
         return program
 

@@ -1,0 +1,62 @@
+"""Generation: cached decoding against the model's own logits, prompts, and beam search against exhaustive search."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from collapse_jax.decoding import Ancestral, Beam, Greedy
+from collapse_jax.families import Transformer
+
+FAMILY = Transformer(vocabulary=5, block=6, layers=1, width=8, heads=2)
+PARAMS = jax.tree.map(lambda x: 40 * x, FAMILY.init(jax.random.key(0), {}))
+PROMPTS = jnp.asarray([[1, 2], [3, 0], [4, 4]])
+
+
+def likelihood(tokens):
+    """Log-likelihood of the last tokens given the prompt: [N]."""
+    return -jnp.sum(FAMILY.losses(PARAMS, tokens)[:, 2:], axis=1)
+
+
+def test_greedy_and_cold_sampling_take_the_likeliest_token_each_time():
+    expected = PROMPTS
+    for _ in range(4):
+        logits = FAMILY.logits(PARAMS, expected)[:, -1]
+        expected = jnp.concatenate([expected, jnp.argmax(logits, axis=1)[:, None]], axis=1)
+    np.testing.assert_array_equal(FAMILY.generate(jax.random.key(1), PARAMS, PROMPTS, 4, Greedy()), expected)
+    np.testing.assert_array_equal(FAMILY.generate(jax.random.key(1), PARAMS, PROMPTS, 4, Ancestral(1e-5)), expected)
+
+
+def test_a_beam_as_wide_as_everything_finds_the_likeliest_sequence():
+    found = FAMILY.generate(jax.random.key(0), PARAMS, PROMPTS, 2, Beam(5))
+    for prompt, sequence in zip(PROMPTS, found, strict=True):
+        every = jnp.asarray([[*prompt.tolist(), a, b] for a, b in itertools.product(range(5), repeat=2)])
+        padded = jnp.pad(every, ((0, 0), (0, 2)))
+        best = every[jnp.argmax(-jnp.sum(FAMILY.losses(PARAMS, padded)[:, 2:4], axis=1))]
+        np.testing.assert_array_equal(sequence, best)
+
+
+def test_a_wider_beam_is_never_less_likely_here_than_greedy():
+    greedy = FAMILY.generate(jax.random.key(0), PARAMS, PROMPTS, 4, Greedy())
+    beam = FAMILY.generate(jax.random.key(0), PARAMS, PROMPTS, 4, Beam(5))
+    one = FAMILY.generate(jax.random.key(0), PARAMS, PROMPTS, 4, Beam(1))
+    np.testing.assert_array_equal(one, greedy)
+    assert (likelihood(beam) >= likelihood(greedy) - 1e-5).all()
+
+
+def test_unprompted_samples_follow_the_models_first_token_law():
+    tokens = np.asarray(jax.jit(lambda k: FAMILY.sample(k, PARAMS, 4000))(jax.random.key(3)))
+    assert tokens.shape == (4000, 6) and tokens.min() >= 0 and tokens.max() < 5
+    p = np.exp([-float(FAMILY.losses(PARAMS, jnp.full((1, 6), i))[0, 0]) for i in range(5)])
+    np.testing.assert_allclose(p.sum(), 1, rtol=1e-5)
+    found = np.bincount(tokens[:, 0], minlength=5) / 4000
+    assert (np.abs(found - p) < 4 * np.sqrt(p * (1 - p) / 4000) + 1e-4).all()
+
+
+def test_a_huge_repetition_penalty_forbids_what_was_said():
+    flat = jax.tree.map(jnp.zeros_like, PARAMS)
+    flat["norm"]["bias"] = jnp.ones(8)
+    flat["tokens"]["embedding"] = PARAMS["tokens"]["embedding"] * 0 + 1.0  # every logit 8: penalised ones fall to almost 0
+    tokens = np.asarray(FAMILY.generate(jax.random.key(0), flat, jnp.zeros((50, 1), jnp.int32), 4, Ancestral(0.05, repetition_penalty=1e6)))
+    assert all(len(set(row[1:])) == 4 for row in tokens)

@@ -1,0 +1,121 @@
+"""The language-model family: its fit, its measure of perplexity, and what it refuses."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import collapse_jax as cj
+from collapse_jax.data import Slots
+from collapse_jax.families import Epochs, Steps, Transformer
+from collapse_jax.struct import replace
+
+SMALL = {"vocabulary": 12, "block": 8, "layers": 1, "width": 32, "heads": 2, "batch": 4}
+
+
+def fitted(family, train, shared=None, seed=0):
+    key = jax.random.key(seed)
+    return jax.jit(lambda params: family.fit(key, params, train, shared or {}))(family.init(key, {}))
+
+
+def test_a_set_that_can_be_memorised_is():
+    family = Transformer(**SMALL, budget=Steps(300), weight_decay=0.0, learning_rate=1e-2)
+    tokens = jax.random.randint(jax.random.key(1), (4, 8), 0, 12).at[:, 0].set(jnp.arange(4))
+    params, info = fitted(family, Slots.of(tokens, 0))
+    losses = family.losses(params, tokens)
+    # Only the first token of four equally likely blocks cannot be known: ln 4 at most.
+    assert float(jnp.max(losses[:, 1:])) < 0.3 and float(jnp.mean(losses[:, 4:])) < 0.01
+    assert int(info["steps"]) == 300 and float(info["train_loss"]) < 0.5
+
+
+def test_empty_slots_are_never_seen():
+    family = Transformer(**SMALL, budget=Epochs(5))
+    tokens = jax.random.randint(jax.random.key(1), (12, 8), 0, 12)
+    other = tokens.at[5:].set(0)
+    for count, same in ((5, True), (6, False)):
+        a, info = fitted(family, Slots.of(tokens, 0, count=count))
+        b, _ = fitted(family, Slots.of(other, 0, count=count))
+        assert int(info["steps"]) == 5 * 2
+        assert all(bool((x == y).all()) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)) == same
+
+
+def test_weights_weight_the_loss():
+    family = Transformer(**SMALL)
+    params = jax.tree.map(lambda x: 10 * x, family.init(jax.random.key(0), {}))
+    tokens = jax.random.randint(jax.random.key(1), (3, 8), 0, 12)
+    each = np.asarray(family.losses(params, tokens)).mean(axis=1)
+    weight = jnp.asarray([1.0, 0.0, 2.0])
+    np.testing.assert_allclose(family.loss(params, tokens, weight), (each[0] + 2 * each[2]) / 3, rtol=1e-5)
+
+
+def test_perplexity_is_the_exponential_of_the_total_over_the_tokens():
+    family = Transformer(**SMALL)
+    params = jax.tree.map(lambda x: 10 * x, family.init(jax.random.key(0), {}))
+    test = jax.random.randint(jax.random.key(1), (2, 8), 0, 12)
+    measured = family.measure(jax.random.key(0), params, Slots.of(test, 1), {"test": test})
+    logits = family.logits(params, test)
+    scores = jax.nn.log_softmax(logits[:, :-1])
+    by_hand = -np.take_along_axis(np.asarray(scores), np.asarray(test)[:, 1:, None], 2).sum()
+    first = float(jnp.sum(family.losses(params, test)[:, 0]))
+    np.testing.assert_allclose(measured["perplexity"], np.exp((by_hand + first) / 16), rtol=1e-4)
+    np.testing.assert_allclose(family.log_prob(params, test, {}).sum(), -(by_hand + first), rtol=1e-4)
+    assert {"distinct_2", "rep_4"} <= set(measured)
+
+
+def test_the_best_parameters_on_validation_are_kept():
+    """Trained on noise, a model's validation loss rises at once: the best is an early one, the last is worse."""
+    tokens = jax.random.randint(jax.random.key(1), (8, 8), 0, 12)
+    shared = {"validation": jax.random.randint(jax.random.key(2), (16, 8), 0, 12)}
+    last = Transformer(**SMALL, budget=Steps(120), learning_rate=1e-2)
+    best = replace(last, select="best", evaluations=12)
+    score = lambda params: float(jnp.mean(last.losses(params, shared["validation"])))
+    (at_last, _), (at_best, info) = fitted(last, Slots.of(tokens, 0)), fitted(best, Slots.of(tokens, 0), shared)
+    np.testing.assert_allclose(score(at_best), info["validation_loss"], rtol=1e-5)
+    assert score(at_best) < score(at_last) - 0.1
+
+
+def test_the_rate_rises_and_falls_as_said():
+    family = Transformer(**SMALL, learning_rate=1.0, warmup=0.1, final_rate=0.1)
+    rates = [float(family.rate(jnp.int32(i), jnp.int32(100))) for i in range(100)]
+    np.testing.assert_allclose(rates[:10], np.arange(1, 11) / 10, rtol=1e-5)
+    assert max(rates) == 1 and abs(rates[-1] - 0.1) < 0.001
+    assert all(a >= b for a, b in zip(rates[10:], rates[11:], strict=False))
+    flat = replace(family, schedule="constant")
+    assert float(flat.rate(jnp.int32(99), jnp.int32(100))) == 1
+
+
+def test_half_precision_and_dropout_train():
+    family = Transformer(**SMALL, dtype="bfloat16", dropout=0.1, budget=Steps(60), learning_rate=1e-2, positions="rotary")
+    tokens = jnp.tile(jnp.arange(8), (4, 1))
+    params, info = fitted(family, Slots.of(tokens, 0))
+    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(params))
+    assert float(jnp.mean(family.losses(params, tokens))) < 0.5
+
+
+@pytest.mark.parametrize(
+    "change, field",
+    [
+        ({"heads": 3}, "family.heads"),
+        ({"width": 0}, "family.width"),
+        ({"positions": "sine"}, "family.positions"),
+        ({"dtype": "float16"}, "family.dtype"),
+        ({"dropout": 1.0}, "family.dropout"),
+        ({"learning_rate": -1.0}, "family.learning_rate"),
+        ({"learning_rate": float("nan")}, "family.learning_rate"),
+        ({"warmup": 2.0}, "family.warmup"),
+        ({"clip": 0.0}, "family.clip"),
+        ({"budget": 5}, "family.budget"),
+        ({"vocabulary": 300}, "family.vocabulary"),
+        ({"block": 16}, "family.block"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused_by_name(change, field):
+    source = cj.sources.Text("kjv", cj.sources.Bytes(), 8)
+    family = Transformer(vocabulary=256, block=8, width=32, layers=1)
+    good = cj.Experiment(source, family, cj.regimes.Replace(), 16, 1)
+    cj.resolve(good)
+    with pytest.raises(cj.ConfigError) as error:
+        cj.resolve(cj.varied(good, family=replace(family, **change)))
+    assert error.value.field == field
+    with pytest.raises(cj.ConfigError, match="decoding.top_k"):
+        cj.resolve(cj.varied(good, decoding=cj.decoding.Ancestral(top_k=257)))
