@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
 
 import tyro
+from tyro.conf import Positional
 
 from collapse_jax.errors import ConfigError, Stopped
-
-Positional = tyro.conf.Positional
 
 
 def engine_flags(

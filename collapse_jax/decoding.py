@@ -22,7 +22,7 @@ class Ancestral:
     """
 
     temperature: Any = 1.0
-    top_k: int | None = static(None)
+    top_k: int | None = static(default=None)
     top_p: Any = None
     repetition_penalty: Any = 1.0
 
@@ -63,7 +63,7 @@ class Greedy:
 class Beam:
     """Beam search: the likeliest of the `width` best sequences kept at every step."""
 
-    width: int = static(5)
+    width: int = static(default=5)
 
     def validate(self, vocabulary: int) -> None:
         """Raise ConfigError unless 1 <= width <= vocabulary."""

@@ -62,10 +62,19 @@ def demo(out: Path, seed: int, samples: int, steps: int, as_json: bool) -> None:
     figures = [path for done in runs.values() for path in draw(done) if path.suffix == ".png"]
     seconds["in all"] = round(time.monotonic() - began, 1)
     if as_json:
-        print(json.dumps({"runs": [str(r.folder) for r in runs.values()], "seconds": seconds, "differences": differences(runs["kjv"])}))
+        print(
+            json.dumps(
+                {"runs": [str(r.folder) for r in runs.values()], "seconds": seconds, "differences": differences(runs["kjv"])}
+            )
+        )
         return
     console = wide_console()
-    for table in (gaussian_table(runs["gaussian"]), zipf_table(runs["zipf"]), kjv_table(runs["kjv"]), difference_table(runs["kjv"])):
+    for table in (
+        gaussian_table(runs["gaussian"]),
+        zipf_table(runs["zipf"]),
+        kjv_table(runs["kjv"]),
+        difference_table(runs["kjv"]),
+    ):
         console.print(table)
     show_samples(console, runs["kjv"])
     console.print("seconds: " + ", ".join(f"{name} {value}" for name, value in seconds.items()), highlight=False)
@@ -90,14 +99,25 @@ def gaussian_table(done: Run) -> Table:
 def zipf_table(done: Run) -> Table:
     """Support and tail mass by generation beside their closed forms."""
     title = f"Zipf, 1,000 states, M = 1,000, {CHAINS['zipf']} chains: means ± standard error"
-    table = Table("generation", "support", "theory (a tight lower bound from 1 on)", "tail mass", "theory", title=title, title_justify="left")
+    table = Table(
+        "generation",
+        "support",
+        "theory (a tight lower bound from 1 on)",
+        "tail mass",
+        "theory",
+        title=title,
+        title_justify="left",
+    )
     theory = done.theory()[0]
     for t in (0, 1, 2, 5, 10, 25, 50):
         rows = done.records.filter(pl.col("generation") == t)
         cells = []
         for metric, digits in (("support", 1), ("tail_mass", 4)):
             x = rows[metric].to_numpy()
-            cells += [f"{x.mean():.{digits}f} ± {x.std(ddof=1) / np.sqrt(len(x)):.2g}", f"{theory[metric][0].values[t]:.{digits}f}"]
+            cells += [
+                f"{x.mean():.{digits}f} ± {x.std(ddof=1) / np.sqrt(len(x)):.2g}",
+                f"{theory[metric][0].values[t]:.{digits}f}",
+            ]
         table.add_row(str(t), *cells)
     return table
 
@@ -119,7 +139,9 @@ def kjv_table(done: Run) -> Table:
 def differences(done: Run) -> list[dict[str, Any]]:
     """Paired differences of perplexity at the last generation, chain by chain, against replace: mean, standard error, chains."""
     last = done.records.filter(pl.col("generation") == LAST["kjv"])
-    value = {label: last.filter(pl.col("label") == label).sort("chain")["perplexity"].to_numpy() for label in last["label"].unique()}
+    value = {
+        label: last.filter(pl.col("label") == label).sort("chain")["perplexity"].to_numpy() for label in last["label"].unique()
+    }
     rows = []
     for label in ("real", "accumulate", "10 % real", "replace, filtered"):
         d = value["replace"].astype(float) - value[label]

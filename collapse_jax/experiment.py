@@ -43,11 +43,11 @@ class Experiment:
     generations: int = static()
     curation: Any = ()
     decoding: Any = None
-    oversample: float = static(1.0)
-    metrics: Any = static("default")
-    start: str = static("scratch")
+    oversample: float = static(default=1.0)
+    metrics: Any = static(default="default")
+    start: str = static(default="scratch")
     budget: Any = None
-    label: str = static("")
+    label: str = static(default="")
 
 
 @struct

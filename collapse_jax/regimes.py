@@ -123,7 +123,7 @@ def append(store: Grown, new: Slots, shared: Shared, t: Array | int) -> Grown:
 class AccumulateSubsample(Regime):
     """Everything is kept, but each model sees only as many samples of it as one generation has, drawn uniformly."""
 
-    replacement: bool = static(False)
+    replacement: bool = static(default=False)
 
     def validate(self, samples: np.ndarray) -> None:
         if not isinstance(self.replacement, bool):
@@ -179,7 +179,7 @@ class Mix(Regime):
     model: Any = 0.9
     previous: Any = 0.0
     real: Any = 0.1
-    kept: str = static("redrawn")
+    kept: str = static(default="redrawn")
 
     def validate(self, samples: np.ndarray) -> None:
         real = share_table(self.real, len(samples))
@@ -233,7 +233,7 @@ class Mix(Regime):
 class Fresh(Regime):
     """`real_samples` new real samples beside the synthetic ones in every generation after the first (MAD fresh-data loop)."""
 
-    real_samples: int = static(10)
+    real_samples: int = static(default=10)
 
     def validate(self, samples: np.ndarray) -> None:
         if isinstance(self.real_samples, bool) or not isinstance(self.real_samples, int) or self.real_samples < 1:
@@ -259,7 +259,7 @@ class Weighted(Regime):
     """
 
     real_weight: Any = 0.5
-    kept: str = static("fresh")
+    kept: str = static(default="fresh")
 
     def validate(self, samples: np.ndarray) -> None:
         if self.kept not in ("fresh", "fixed"):

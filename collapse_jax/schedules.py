@@ -51,8 +51,8 @@ class Sizes:
     """
 
     counts: jax.Array
-    capacity: int = static(0)
-    total: int = static(0)
+    capacity: int = static(default=0)
+    total: int = static(default=0)
 
 
 Samples = int | Constant | Linear | Power | Sizes

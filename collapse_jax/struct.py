@@ -8,9 +8,9 @@ import jax
 T = TypeVar("T")
 
 
-def static(default: Any = dataclasses.MISSING, **kwargs: Any) -> Any:
+def static(*, default: Any = dataclasses.MISSING) -> Any:
     """A field that changes a shape or the code path: metadata of the tree, never traced."""
-    return dataclasses.field(default=default, metadata={"static": True}, **kwargs)
+    return dataclasses.field(default=default, metadata={"static": True})
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(dataclasses.field, static))

@@ -39,7 +39,10 @@ def files_in(base: Path) -> Path:
     folder = base / "files"
     if not folder.exists():
         folder.mkdir()
-        words, rng = "the cat sat on a mat and saw two dogs run far away from home".split(), random.Random(0)
+        words, rng = (
+            ["the", "cat", "sat", "on", "a", "mat", "and", "saw", "two", "dogs", "run", "far", "away", "from", "home"],
+            random.Random(0),
+        )
         lines = (" ".join(rng.choice(words) for _ in range(8)) for _ in range(400))
         (folder / "words.txt").write_text("\n".join(lines), encoding="utf-8")
     return folder

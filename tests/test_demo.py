@@ -29,6 +29,8 @@ def test_a_small_demo_from_end_to_end(tmp_path, monkeypatch, capsys):
     demo.demo(tmp_path / "demo", 0, 32, 3, True)
     said = json.loads(capsys.readouterr().out)
     by_hand = records.filter(pl.col("generation") == 5)
-    pairs = [by_hand.filter(pl.col("label") == label).sort("chain")["perplexity"].to_numpy() for label in ("replace", "accumulate")]
+    pairs = [
+        by_hand.filter(pl.col("label") == label).sort("chain")["perplexity"].to_numpy() for label in ("replace", "accumulate")
+    ]
     difference = next(row for row in said["differences"] if row["arm"] == "accumulate")
     assert np.isclose(difference["mean"], np.mean(pairs[0].astype(float) - pairs[1]))

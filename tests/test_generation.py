@@ -58,5 +58,7 @@ def test_a_huge_repetition_penalty_forbids_what_was_said():
     flat = jax.tree.map(jnp.zeros_like, PARAMS)
     flat["norm"]["bias"] = jnp.ones(8)
     flat["tokens"]["embedding"] = PARAMS["tokens"]["embedding"] * 0 + 1.0  # every logit 8: penalised ones fall to almost 0
-    tokens = np.asarray(FAMILY.generate(jax.random.key(0), flat, jnp.zeros((50, 1), jnp.int32), 4, Ancestral(0.05, repetition_penalty=1e6)))
+    tokens = np.asarray(
+        FAMILY.generate(jax.random.key(0), flat, jnp.zeros((50, 1), jnp.int32), 4, Ancestral(0.05, repetition_penalty=1e6))
+    )
     assert all(len(set(row[1:])) == 4 for row in tokens)

@@ -102,7 +102,9 @@ def test_discrete_chains_follow_wright_and_fisher(tmp_path):
             for metric in ("heterozygosity", "tail_mass"):
                 assert within(rows[metric].to_numpy().astype(float), theory[i][metric][0].values[t]), (i, metric, t)
     for t, tight in ((0, 0.002), (4, 0.03), (19, 0.06)):
-        support = done.records.filter((pl.col("experiment") == 0) & (pl.col("generation") == t))["support"].to_numpy().astype(float)
+        support = (
+            done.records.filter((pl.col("experiment") == 0) & (pl.col("generation") == t))["support"].to_numpy().astype(float)
+        )
         bound, se = theory[0]["support"][0].values[t], support.std() / np.sqrt(2000)
         assert bound - 4 * se <= support.mean() <= bound * (1 + tight) + 4 * se
 

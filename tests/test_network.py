@@ -27,7 +27,9 @@ def test_no_position_sees_what_comes_after_it(positions):
         assert (np.abs(before[:, t:] - after[:, t:]).max(axis=(0, 2)) > 0).all()
 
 
-@pytest.mark.parametrize("positions, dtype, tolerance", [("learned", "float32", 2e-5), ("rotary", "float32", 2e-5), ("learned", "bfloat16", 0.1)])
+@pytest.mark.parametrize(
+    "positions, dtype, tolerance", [("learned", "float32", 2e-5), ("rotary", "float32", 2e-5), ("learned", "bfloat16", 0.1)]
+)
 def test_the_cache_gives_what_the_whole_sequence_gives(positions, dtype, tolerance):
     shape = shaped(positions, dtype)
     params = network.initial(jax.random.key(0), shape)

@@ -33,7 +33,12 @@ def test_a_chain_with_lapack_in_it_has_the_same_bits_on_2_and_8_devices(done):
 
 def test_one_device_and_another_chunk_agree_within_rounding(done):
     """Float32 rounding of 13 generations: each adds a few units of 2^-23 to log scales and, relatively, to the mean."""
-    pairs = [("shard2", "jit", "raw"), ("shard2", "jit", "exact"), ("shard2", "jit", "discrete"), ("wide2", "one of eight", "wide")]
+    pairs = [
+        ("shard2", "jit", "raw"),
+        ("shard2", "jit", "exact"),
+        ("shard2", "jit", "discrete"),
+        ("wide2", "one of eight", "wide"),
+    ]
     bound = 13 * 16 * 2.0**-23
     for one, other, label in pairs:
         a, b = (cj.load(done[name]["run"]).records.filter(pl.col("label") == label) for name in (one, other))

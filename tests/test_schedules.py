@@ -15,7 +15,9 @@ def test_tables(samples, expected):
     np.testing.assert_array_equal(table(samples, 3), expected)
 
 
-@pytest.mark.parametrize("samples", [0, -1, True, 2.5, "10", None, Linear(5, -2), Power(2, 40), Constant(2**31), Linear(np.nan, 0)])
+@pytest.mark.parametrize(
+    "samples", [0, -1, True, 2.5, "10", None, Linear(5, -2), Power(2, 40), Constant(2**31), Linear(np.nan, 0)]
+)
 def test_sizes_that_are_no_sizes_are_refused_by_name(samples):
     with pytest.raises(ConfigError, match="samples"):
         table(samples, 5)

@@ -12,7 +12,7 @@ from collapse_jax.struct import replace, static, struct
 @struct
 class A:
     x: float
-    n: int = static(2)
+    n: int = static(default=2)
 
 
 @struct

@@ -18,7 +18,7 @@ Array = jax.Array
 class Repetition(Curation):
     """Drop sequences whose rep-n (1 - unique n-grams / n-grams) is above `limit`, in [0, 1]; n: tokens of an n-gram, from 1."""
 
-    n: int = static(4)
+    n: int = static(default=4)
     limit: Any = 0.2
 
     def validate(self, experiment: Any) -> None:

@@ -119,8 +119,7 @@ def grouped(experiments: Sequence[Any]) -> list[Group]:
     for i, experiment in enumerate(experiments):
         members.setdefault(signature(experiment), []).append(i)
     return [
-        Group(f"{k:03d}", tuple(indices), stack([experiments[i] for i in indices]))
-        for k, indices in enumerate(members.values())
+        Group(f"{k:03d}", tuple(indices), stack([experiments[i] for i in indices])) for k, indices in enumerate(members.values())
     ]
 
 

@@ -179,10 +179,12 @@ def visit(plan: Layout, stride: int) -> Callable[..., Any]:
     return spread(generations, plan)
 
 
-def compile_program(function: Callable[..., Any], arguments: Sequence[Any], donate: tuple[int, ...] = (), light: bool = False) -> Any:
+def compile_program(
+    function: Callable[..., Any], arguments: Sequence[Any], donate: tuple[int, ...] = (), light: bool = False
+) -> Any:
     """The compiled program for arguments of these shapes and places.
 
     light: spare the CPU compiler's costlier passes, which vmapped closed forms do not need (a third less time to compile).
     """
-    options = {"xla_backend_optimization_level": 1} if light and jax.default_backend() == "cpu" else None
+    options: Any = {"xla_backend_optimization_level": 1} if light and jax.default_backend() == "cpu" else None
     return jax.jit(function, donate_argnums=donate).lower(*arguments).compile(options)

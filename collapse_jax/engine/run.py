@@ -186,8 +186,8 @@ def describe(work: Work) -> dict[str, Any]:
 
 def compare(config: dict[str, Any], work: Work) -> None:
     """Raise ConfigError with the difference where `work` is not what the folder's run was started as."""
-    now = {"experiments": [to_json(e) for e in work.experiments], "settings": dataclasses.asdict(work.settings)}
-    then = {"experiments": config["experiments"], "settings": {**now["settings"]}}
+    now: dict[str, Any] = {"experiments": [to_json(e) for e in work.experiments], "settings": dataclasses.asdict(work.settings)}
+    then: dict[str, Any] = {"experiments": config["experiments"], "settings": dataclasses.asdict(work.settings)}
     for name in DECISIVE:
         then["settings"][name] = config["settings"].get(name)
     found = rundir.differences(then, now)

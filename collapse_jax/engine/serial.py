@@ -40,7 +40,7 @@ def from_json(value: Any) -> Any:
     if "array" in value:
         return np.asarray(value["array"], value["dtype"])
     fields = {name: from_json(item) for name, item in value.items() if name != "class"}
-    made = object.__new__(find(value["class"]))
+    made: Any = object.__new__(find(value["class"]))
     for name, item in fields.items():
         object.__setattr__(made, name, item)
     return made
@@ -51,7 +51,9 @@ def place(kind: type) -> str:
     module = sys.modules.get(kind.__module__)
     spec = getattr(module, "__spec__", None)
     file = getattr(module, "__file__", None)
-    script = kind.__module__ == "__main__" or (spec is not None and spec.origin and kind.__module__.startswith("experiment_file_"))
+    script = kind.__module__ == "__main__" or (
+        spec is not None and spec.origin and kind.__module__.startswith("experiment_file_")
+    )
     return f"{Path(file).resolve() if script and file else kind.__module__}:{kind.__qualname__}"
 
 

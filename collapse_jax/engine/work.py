@@ -114,7 +114,9 @@ class Work:
         if group.name not in self.buffers:
             per_generation = max(1, record_bytes(first(group.experiments), self.shared(first(group.experiments))))
             rows = plan.chunks * plan.chunk // len(plan.devices)
-            self.buffers[group.name] = int(max(1, min(LONGEST, group.experiments.generations + 1, BUFFER // (rows * per_generation))))
+            self.buffers[group.name] = int(
+                max(1, min(LONGEST, group.experiments.generations + 1, BUFFER // (rows * per_generation)))
+            )
         return self.buffers[group.name]
 
     def keys(self, chains: int) -> jax.Array:

@@ -13,7 +13,7 @@ from collapse_jax.struct import static, struct
 class Epochs:
     """Passes over the training set: a larger training set takes more steps."""
 
-    value: int = static(6)
+    value: int = static(default=6)
 
     def steps(self, samples: jax.Array, batch: int) -> jax.Array:
         """Steps for a training set of `samples`, the last batch of a pass being filled up from its beginning."""
@@ -24,7 +24,7 @@ class Epochs:
 class Steps:
     """A fixed number of minibatches, whatever the training set's size."""
 
-    value: int = static(100)
+    value: int = static(default=100)
 
     def steps(self, samples: jax.Array, batch: int) -> jax.Array:
         return jnp.int32(self.value)

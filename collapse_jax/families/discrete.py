@@ -25,8 +25,8 @@ class Discrete(Family):
     has at least 32 samples a state; below that, drawing the samples is faster than drawing the counts).
     """
 
-    states: int = static(2)
-    statistics: bool | None = static(None)
+    states: int = static(default=2)
+    statistics: bool | None = static(default=None)
 
     def validate(self, experiment: Any) -> None:
         if isinstance(self.states, bool) or not isinstance(self.states, int) or self.states < 2:

@@ -33,10 +33,10 @@ class Gaussian(Family):
     allows it; both agree in law); w2: record the Wasserstein distance for dim > 1 too (an SVD a generation).
     """
 
-    dim: int = static(1)
-    estimator: str = static("unbiased")
-    statistics: bool | None = static(None)
-    w2: bool = static(False)
+    dim: int = static(default=1)
+    estimator: str = static(default="unbiased")
+    statistics: bool | None = static(default=None)
+    w2: bool = static(default=False)
 
     def validate(self, experiment: Any) -> None:
         from collapse_jax.curation import Likelihood

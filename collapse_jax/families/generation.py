@@ -1,5 +1,6 @@
 """Drawing token sequences with a cache: sampled or greedy in a fixed-length scan, or by beam search."""
 
+import functools
 from typing import Any
 
 import jax
@@ -51,7 +52,7 @@ def drawn(key: Array, params: Any, shape: tuple[Any, ...], prompts: Array, lengt
     carry, tokens = (jnp.full(b, vocabulary, jnp.int32), cache, seen), []
     for first in range(0, length, SEGMENT):
         places = min(first + SEGMENT, length)
-        carry, some = jax.lax.scan(lambda c, t, places=places: step(c, t, places), carry, jnp.arange(first, places))
+        carry, some = jax.lax.scan(functools.partial(step, places=places), carry, jnp.arange(first, places))
         tokens.append(some)
     return jnp.concatenate(tokens).T
 

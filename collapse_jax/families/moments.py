@@ -184,7 +184,7 @@ class Drawn:
     base: Factor
     inner: Array
     offset: Array
-    unbiased: bool = static(True)
+    unbiased: bool = static(default=True)
 
     def moments(self) -> Moments:
         """The same statistics in the source's coordinates."""

@@ -34,21 +34,21 @@ class Transformer(Family):
     Fractional weights of a training set weight the loss; empty slots are never drawn.
     """
 
-    vocabulary: int = static(1024)
-    block: int = static(64)
-    layers: int = static(2)
-    width: int = static(64)
-    heads: int = static(2)
-    mlp: int = static(4)
-    positions: str = static("learned")
-    dropout: float = static(0.0)
-    dtype: str = static("float32")
-    batch: int = static(32)
-    budget: Any = static(Epochs(6))
-    schedule: str = static("cosine")
-    select: str = static("last")
-    evaluations: int = static(4)
-    test_blocks: int = static(256)
+    vocabulary: int = static(default=1024)
+    block: int = static(default=64)
+    layers: int = static(default=2)
+    width: int = static(default=64)
+    heads: int = static(default=2)
+    mlp: int = static(default=4)
+    positions: str = static(default="learned")
+    dropout: float = static(default=0.0)
+    dtype: str = static(default="float32")
+    batch: int = static(default=32)
+    budget: Any = static(default=Epochs(6))
+    schedule: str = static(default="cosine")
+    select: str = static(default="last")
+    evaluations: int = static(default=4)
+    test_blocks: int = static(default=256)
     learning_rate: Any = 3e-3
     warmup: Any = 0.05
     final_rate: Any = 0.1
@@ -82,7 +82,12 @@ class Transformer(Family):
                 raise ConfigError(f"family.{name}", getattr(self, name), "one of " + ", ".join(allowed))
         if not 0 <= self.dropout < 1:
             raise ConfigError("family.dropout", self.dropout, "at least 0 and less than 1")
-        for name, low, high in (("learning_rate", 0, np.inf), ("weight_decay", 0, np.inf), ("warmup", 0, 1), ("final_rate", 0, 1)):
+        for name, low, high in (
+            ("learning_rate", 0, np.inf),
+            ("weight_decay", 0, np.inf),
+            ("warmup", 0, 1),
+            ("final_rate", 0, 1),
+        ):
             value = getattr(self, name)
             if isinstance(value, bool | str) or not low <= float(value) <= high:
                 raise ConfigError(f"family.{name}", value, f"a number from {low} to {high}")
@@ -131,7 +136,9 @@ class Transformer(Family):
         count, b = train.count, self.batch
         per_pass = jnp.maximum(1, -(-count // b))
         steps = self.budget.steps(count, b)
-        adam = optax.chain(optax.clip_by_global_norm(self.clip), optax.scale_by_adam(b2=0.99), optax.add_decayed_weights(self.weight_decay))
+        adam = optax.chain(
+            optax.clip_by_global_norm(self.clip), optax.scale_by_adam(b2=0.99), optax.add_decayed_weights(self.weight_decay)
+        )
         every = jnp.maximum(1, steps // self.evaluations)
 
         # One vector for all parameters: one kernel an update where a tree of them would take thirty.

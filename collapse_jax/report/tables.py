@@ -41,5 +41,7 @@ def show_runs(rows: list[dict[str, Any]], as_json: bool) -> None:
         return
     table = Table("run", "experiments", "chains", "generations", "state")
     for row in rows:
-        table.add_row(row["run"], str(row["experiments"]), str(row["chains"]), f"{row['done']}/{row['generations']}", row["state"])
+        table.add_row(
+            row["run"], str(row["experiments"]), str(row["chains"]), f"{row['done']}/{row['generations']}", row["state"]
+        )
     wide_console().print(table)

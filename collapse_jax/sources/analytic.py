@@ -19,7 +19,7 @@ Array = jax.Array
 class Normal(Source):
     """The standard normal distribution N(0, I) in `dim` dimensions; samples float32 [n, dim]."""
 
-    dim: int = static(1)
+    dim: int = static(default=1)
 
     def validate(self) -> None:
         if isinstance(self.dim, bool) or not isinstance(self.dim, int) or self.dim < 1:
@@ -52,7 +52,7 @@ class DiscreteSource(Source):
 class Zipf(DiscreteSource):
     """p_i ∝ i^(-exponent) for i = 1 … states; exponent >= 0."""
 
-    states: int = static(1000)
+    states: int = static(default=1000)
     exponent: Any = 1.0
 
     def validate(self) -> None:

@@ -34,11 +34,11 @@ class Text(Source):
     data set is finite: its blocks are drawn without replacement.
     """
 
-    dataset: str = static("kjv")
-    tokenizer: Any = static(BPE(1024))
-    block: int = static(64)
-    files: tuple[str, ...] = static(())
-    data_dir: str | None = static(None)
+    dataset: str = static(default="kjv")
+    tokenizer: Any = static(default=BPE(1024))
+    block: int = static(default=64)
+    files: tuple[str, ...] = static(default=())
+    data_dir: str | None = static(default=None)
 
     def __post_init__(self) -> None:
         # Static fields must be hashable; they are never traced.

@@ -14,7 +14,7 @@ from collapse_jax.struct import static, struct
 class Bytes:
     """One token a byte: a vocabulary of 256."""
 
-    vocabulary: int = static(256)
+    vocabulary: int = static(default=256)
 
     def validate(self) -> None:
         if self.vocabulary != 256:
@@ -31,7 +31,7 @@ class BPE:
     Words are split as in GPT-2 (Radford et al. 2019): a token never runs from one word into the next.
     """
 
-    vocabulary: int = static(1024)
+    vocabulary: int = static(default=1024)
 
     def validate(self) -> None:
         if isinstance(self.vocabulary, bool) or not isinstance(self.vocabulary, int) or not 257 <= self.vocabulary <= 2**20:
