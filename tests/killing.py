@@ -21,9 +21,15 @@ COMMAND = "import sys; from collapse_jax.cli import main; main(sys.argv[1:])"
 FIELDS = ("label", "chain", "generation")
 LIMIT = 280  # seconds that any process may take
 VMAPPED = {"chains": 5, "chunk": 2}  # the last chunk of each experiment is padded
-FEW = ["raw", "exact", "exact more", "discrete", "counts", "text"]
-ALL = [*FEW, "raw accumulate", "raw mix", "text mix"]
+CLOSED = ["raw", "exact", "exact more", "discrete", "counts"]
+FEW = [*CLOSED, "text"]
+ALL = [*FEW, "raw accumulate", "raw mix", "text more"]
 WIDE = ["wide", "wide thin"]
+LONG = {  # the runs that are stopped in all ways, and left alone once: grid and settings by name
+    "gaussian": (["long exact", "long exact more"], {**VMAPPED, "stride": 1, "keep": "every:7"}),
+    "discrete": (["long counts", "long discrete"], {**VMAPPED, "stride": 2}),
+    "text": (["long text"], VMAPPED),
+}
 
 
 def environment(base: Path, devices: int = 2) -> dict[str, str]:
@@ -73,29 +79,38 @@ def finish(running: subprocess.Popen, code: int = 0, timeout: float = LIMIT) -> 
     return out, err
 
 
+def case(out: str, grid: list[str], settings: dict, devices: int | None = None) -> dict:
+    """What a worker is asked to run."""
+    return {"out": out, "grid": grid, "settings": settings, "devices": devices}
+
+
 @functools.cache
 def worked(base: Path) -> dict[str, dict]:
     """All grids that more than one test looks at, run once a session by two workers at a time: reports by name."""
     files_in(base)
-    runs, few = base / "runs", dict(grid=FEW)
+    runs, mapped = base / "runs", {**VMAPPED, "parallelism": "pmap"}
+    long = [case(name, *LONG[name]) for name in LONG]
     two = [
-        dict(out="shard2", grid=ALL, settings={**VMAPPED, "stride": 1, "keep": "all"}),
-        dict(out="pmap2", **few, settings={**VMAPPED, "parallelism": "pmap", "stride": 3}),
-        dict(out="wide2", grid=WIDE, settings={"chains": 3}),
-        dict(out="jit", **few, settings={"chains": 5, "chunk": 1, "parallelism": "jit"}),
+        case("shard2", ALL, {**VMAPPED, "stride": 1, "keep": "all"}),
+        *long,
+        case("pmap2", CLOSED, {**mapped, "stride": 3}),
+        case("wide2", WIDE, {"chains": 3}),
+        case("one", WIDE, {"chains": 1}),
     ]
     eight = [
-        dict(out="shard8", **few, settings=VMAPPED),
-        dict(out="pmap8", **few, settings={**VMAPPED, "parallelism": "pmap", "stride": 5}),
-        dict(out="wide8", grid=WIDE, settings={"chains": 3, "stride": 2}),
-        dict(out="one of eight", grid=WIDE, devices=1, settings={"chains": 3}),
+        case("shard8", FEW, VMAPPED),
+        case("pmap8", FEW, {**mapped, "stride": 5}),
+        case("jit", FEW, {"chains": 5, "chunk": 1, "parallelism": "jit"}),
+        case("wide8", WIDE, {"chains": 3, "stride": 2}),
+        case("apart", ["exact more", "raw", "discrete"], {**VMAPPED, "stride": 1}, devices=2),
+        case("seed 1", ["raw"], {**VMAPPED, "seed": 1}),
     ]
     reports = {}
     work = [(two, 2), (eight, 8)]
-    running = [start(base, [{**case, "out": runs / case["out"]} for case in cases], n) for cases, n in work]
+    running = [start(base, [{**one, "out": runs / one["out"]} for one in cases], n) for cases, n in work]
     for (cases, _), worker in zip(work, running, strict=True):
         lines = finish(worker)[0].splitlines()
-        reports |= {case["out"]: json.loads(line) | {"run": runs / case["out"]} for case, line in zip(cases, lines, strict=True)}
+        reports |= {one["out"]: json.loads(line) | {"run": runs / one["out"]} for one, line in zip(cases, lines, strict=True)}
     return reports
 
 

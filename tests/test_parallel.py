@@ -3,12 +3,13 @@
 import numpy as np
 import polars as pl
 import pytest
-from killing import FEW, LIMIT, WIDE, bits, worked
+from killing import CLOSED, FEW, LIMIT, WIDE, bits, worked
 
 import collapse_jax as cj
 from collapse_jax.engine.parallel import layout
 from collapse_jax.errors import ConfigError
 
+GAUSSIAN = ("log_variance", "mean_sq_error")
 pytestmark = pytest.mark.timeout(LIMIT + 20)  # the first test waits for all workers
 
 
@@ -21,7 +22,8 @@ def done(tmp_path_factory):
 def test_devices_parallelism_and_stride_change_no_bit(done, other):
     mine, theirs = bits(done["shard2"]["run"]), bits(done[other]["run"])
     assert (done["shard2"]["devices"], done[other]["devices"]) == (2, int(other[-1]))
-    for label in FEW:
+    assert sorted(theirs) == sorted(CLOSED if other == "pmap2" else FEW)
+    for label in theirs:
         assert mine[label] == theirs[label], label
     assert len(set(map(str, mine.values()))) == len(mine)
 
@@ -32,19 +34,12 @@ def test_a_chain_with_lapack_in_it_has_the_same_bits_on_2_and_8_devices(done):
 
 
 def test_one_device_and_another_chunk_agree_within_rounding(done):
-    """Float32 rounding of 13 generations: each adds a few units of 2^-23 to log scales and, relatively, to the mean."""
-    pairs = [
-        ("shard2", "jit", "raw"),
-        ("shard2", "jit", "exact"),
-        ("shard2", "jit", "discrete"),
-        ("wide2", "one of eight", "wide"),
-    ]
+    """Float32 rounding of 13 generations: each adds at most 16 units of 2^-23 to a log scale, an error or a frequency."""
     bound = 13 * 16 * 2.0**-23
-    for one, other, label in pairs:
-        a, b = (cj.load(done[name]["run"]).records.filter(pl.col("label") == label) for name in (one, other))
-        for metric in ("log_variance", "mean_sq_error", "heterozygosity", "support", "entropy"):
-            if metric in a.columns and a[metric].null_count() == 0:
-                np.testing.assert_allclose(a[metric], b[metric], rtol=bound, atol=bound, err_msg=f"{label} {metric}")
+    for label, metrics in {"raw": GAUSSIAN, "exact": GAUSSIAN, "discrete": ("heterozygosity", "support", "entropy")}.items():
+        a, b = (cj.load(done[name]["run"]).records.filter(pl.col("label") == label) for name in ("shard2", "jit"))
+        for metric in metrics:
+            np.testing.assert_allclose(a[metric], b[metric], rtol=bound, atol=bound, err_msg=f"{label} {metric}")
 
 
 @pytest.mark.parametrize("label, metric", [("counts", "heterozygosity"), ("text", "perplexity")])

@@ -155,7 +155,7 @@ def mapped_by_pmap(on_device: Callable[..., Any], plan: Layout) -> Callable[...,
 def visit(plan: Layout, stride: int) -> Callable[..., Any]:
     """The program between two host visits: (experiments, shared, owner, chains, first, steps) -> (chains, records).
 
-    Up to `stride` generations, `steps` of them from `first` on (both traced); records are [chunks, stride, chunk, ...].
+    Up to `stride` generations, `steps` of them from `first` on (both traced); records are [chunks, at least stride, chunk, ...].
     """
 
     @jax.jit  # for its cache alone: shapes are asked for several times, and the step is traced once
@@ -163,11 +163,9 @@ def visit(plan: Layout, stride: int) -> Callable[..., Any]:
         return over_chains(lambda chain, t: advance(e, shared, chain, t), plan.chunk)(chains, t)
 
     def generations(e: Experiment, shared: Any, chains: Any, first: Any, steps: Any) -> Any:
-        if stride == 1:
-            chains, record = step(e, shared, chains, first)
-            return chains, jax.tree.map(lambda x: x[None], record)
         shapes = jax.eval_shape(step, e, shared, chains, first)[1]
-        buffer = jax.tree.map(lambda s: jnp.zeros((stride, *s.shape), s.dtype), shapes)
+        # A loop and two rows even for a stride of 1: without them the compiler fuses the step otherwise, to other bits.
+        buffer = jax.tree.map(lambda s: jnp.zeros((max(stride, 2), *s.shape), s.dtype), shapes)
 
         def body(i: Any, carry: Any) -> Any:
             chains, buffer = carry

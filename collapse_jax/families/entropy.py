@@ -53,10 +53,11 @@ def forward(hidden: Array, matrix: Array, targets: Array, weight: Array) -> tupl
         loss = jnp.sum(w[:, None] * (jnp.log(total) + top - chosen))
         hit = jnp.arange(matrix.shape[0]) == target[:, None]
         slope = ((exp * (w[:, None] / total)) - jnp.where(hit, w[:, None], 0.0)).astype(h.dtype)
-        return grad + jnp.matmul(slope.T, h).astype(jnp.float32), (loss, jnp.matmul(slope, cast))
+        # The gradient is gathered the other way round: slope.T @ h runs at a third of the speed of h.T @ slope.
+        return grad + jnp.matmul(h.T, slope).astype(jnp.float32), (loss, jnp.matmul(slope, cast))
 
-    grad, (loss, inward) = jax.lax.scan(some, jnp.zeros(matrix.shape), (split(hidden), split(targets), split(weight)))
-    return jnp.sum(loss), (inward.reshape(n, d), grad.astype(matrix.dtype))
+    grad, (loss, inward) = jax.lax.scan(some, jnp.zeros(matrix.T.shape), (split(hidden), split(targets), split(weight)))
+    return jnp.sum(loss), (inward.reshape(n, d), grad.T.astype(matrix.dtype))
 
 
 def backward(saved: Any, slope: Array) -> Any:

@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
 Array = jax.Array
@@ -42,23 +43,23 @@ class Layer(nnx.Module):
         self.down = make(mlp * width, width)
 
     def project(self, x: Array, position: Array) -> tuple[Array, Array, Array]:
-        """Queries, keys and values [..., heads, head]."""
-        parts = self.qkv(self.norm_1(x)).reshape(*x.shape[:-1], 3, self.heads, -1)
-        q, k, v = (parts[..., i, :, :] for i in range(3))
+        """Queries, keys and values [..., heads, head] of x [rows, width], rows being those of position [...]."""
+        q, k, v = (part.reshape(*position.shape, self.heads, -1) for part in jnp.split(self.qkv(self.norm_1(x)), 3, axis=-1))
         return (rotate(q, position), rotate(k, position), v) if self.rotary else (q, k, v)
 
     def feed(self, x: Array, key: Array | None = None) -> Array:
         return x + dropped(self.down(jax.nn.gelu(self.up(self.norm_2(x)))), self.dropout, key, 1)
 
-    def __call__(self, x: Array, key: Array | None) -> Array:
-        """x [batch, length, width], every position seeing itself and what is before it."""
-        q, k, v = self.project(x, jnp.arange(x.shape[1]))
+    def __call__(self, x: Array, batch: int, key: Array | None) -> Array:
+        """x [batch * length, width] (flat: matrix products in two dimensions are the fast ones); each position sees those before."""
+        position = jnp.broadcast_to(jnp.arange(x.shape[0] // batch), (batch, x.shape[0] // batch))
+        q, k, v = self.project(x, position)
         mixed = jax.nn.dot_product_attention(q, k, v, is_causal=True).reshape(x.shape)
         return self.feed(x + dropped(self.out(mixed), self.dropout, key, 0), key)
 
     def step(self, x: Array, cache: tuple[Array, Array], t: Array, seen: int) -> tuple[Array, tuple[Array, Array]]:
         """One position t of x [batch, width], with the cache of those before; only the first `seen` places are read."""
-        q, k, v = self.project(x, jnp.broadcast_to(t, x.shape[:1]))
+        q, k, v = (part[:, 0] for part in self.project(x, t[None]))
         keys = jax.lax.dynamic_update_index_in_dim(cache[0], k.astype(cache[0].dtype), t, 3)
         values = jax.lax.dynamic_update_index_in_dim(cache[1], v.astype(cache[1].dtype), t, 2)
         scores = jnp.einsum("bhd,bhdl->bhl", q, keys[..., :seen]) * q.shape[-1] ** -0.5
@@ -86,9 +87,10 @@ class Decoder(nnx.Module):
     def __call__(self, tokens: Array, key: Array | None = None) -> Array:
         """Hidden states [batch, length, width] of tokens [batch, length]."""
         x = dropped(self.embed(tokens, jnp.arange(tokens.shape[1])), self.dropout, key, 1000)
+        flat = x.reshape(-1, x.shape[-1])
         for i, layer in enumerate(self.layers):
-            x = layer(x, None if key is None else jax.random.fold_in(key, i))
-        return self.norm(x)
+            flat = layer(flat, tokens.shape[0], None if key is None else jax.random.fold_in(key, i))
+        return self.norm(flat).reshape(x.shape)
 
     def step(self, tokens: Array, cache: Cache, t: Array, seen: int) -> tuple[Array, Cache]:
         """Hidden states [batch, width] of tokens [batch] at position t, and the cache with them in it."""

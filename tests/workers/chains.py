@@ -22,7 +22,7 @@ def experiments(files: Path) -> dict[str, cj.Experiment]:
     discrete = cj.Experiment(cj.sources.Zipf(12), cj.families.Discrete(12), r.Replace(), 40, 12)
     source = cj.sources.Text("text_files", cj.sources.Bytes(), 16, (str(files / "words.txt"),), str(files / "prepared"))
     family = cj.families.Transformer(source.vocabulary, 16, 1, 16, 1, batch=8, budget=cj.families.Steps(3), test_blocks=8)
-    text = cj.Experiment(source, family, r.Replace(), 16, 3, decoding=cj.decoding.Ancestral(0.9, top_k=40))
+    text = cj.Experiment(source, family, r.Mix(0.5, 0.0, 0.5), 16, 3, decoding=cj.decoding.Ancestral(0.9, top_k=40))
     found = {
         "raw": raw,
         "raw accumulate": vary(raw, regime=r.Accumulate()),
@@ -36,14 +36,14 @@ def experiments(files: Path) -> dict[str, cj.Experiment]:
         "discrete fresh": vary(discrete, regime=r.Fresh(10)),
         "counts": vary(discrete, samples=200),
         "text": text,
-        "text mix": vary(text, regime=r.Mix(0.5, 0.0, 0.5)),
+        "text more": vary(text, regime=r.Mix(0.875, 0.0, 0.125)),
         "text filtered": vary(text, curation=(cj.curation.Likelihood(0.1, 0.9), cj.curation.Repetition(4, 0.5)), oversample=1.5),
         "long exact": vary(exact, generations=60),
+        "long exact more": vary(exact, generations=60, samples=9),
         "long wide": vary(wide, generations=60),
         "long counts": vary(discrete, samples=200, generations=40),
         "long discrete": vary(discrete, generations=40),
-        "long text": vary(text, generations=10),
-        "long text mix": vary(text, generations=10, regime=r.Mix(0.5, 0.0, 0.5)),
+        "long text": vary(text, generations=10, regime=r.Replace()),
     }
     return {label: vary(e, label=label) for label, e in found.items()}
 
