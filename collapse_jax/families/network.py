@@ -59,7 +59,7 @@ class Layer(nnx.Module):
 
     def step(self, x: Array, cache: tuple[Array, Array], t: Array, seen: int) -> tuple[Array, tuple[Array, Array]]:
         """One position t of x [batch, width], with the cache of those before; only the first `seen` places are read."""
-        q, k, v = (part[:, 0] for part in self.project(x, t[None]))
+        q, k, v = self.project(x, jnp.broadcast_to(t, x.shape[:1]))
         keys = jax.lax.dynamic_update_index_in_dim(cache[0], k.astype(cache[0].dtype), t, 3)
         values = jax.lax.dynamic_update_index_in_dim(cache[1], v.astype(cache[1].dtype), t, 2)
         scores = jnp.einsum("bhd,bhdl->bhl", q, keys[..., :seen]) * q.shape[-1] ** -0.5
