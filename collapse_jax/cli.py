@@ -82,9 +82,14 @@ def refusal(program: str, text: str) -> ConfigError:
     """A parser's message as the field, its value and what is allowed."""
     if found := re.search(r"Error parsing (\S+?):? (.*?)(?:; Argument helptext|$)", text):
         return ConfigError(found[1].rstrip(":"), re.sub(r".*: ", "", found[2]), re.sub(r": [^:]*$", "", found[2]))
-    if found := re.search(r"Unrecognized options ?:? ?(.*)", text):
-        words = [word.strip(",") for word in found[1].split("; ")[0].replace("Unrecognized options :", "").split()]
-        return ConfigError("flag", " ".join(words), f"one that {program} --help lists")
+    if "Unrecognized" in text and (words := re.findall(r"(?<!\S)--?[A-Za-z][\w-]*", text)):
+        return ConfigError("flag", words[0], f"one that {program} --help lists")
+    if found := re.search(r"invalid choice '(.*?)' for argument '(.*?)'.*?\((.*?)\)", text):
+        return ConfigError(found[2], found[1], "one of " + found[3].replace("'", ""))
+    if "Missing" in text or "required" in text:
+        missing = re.findall(r"([\w./-]+) \(required\)|--([\w-]+)", text)
+        name = next((a or b for a, b in missing if (a or b) != "help"), "an argument")
+        return ConfigError(name, "nothing", f"given; see {program} --help")
     return ConfigError(program, "these arguments", text)
 
 
@@ -114,7 +119,7 @@ def deferred(function: Callable[..., Any]) -> Callable[..., Any]:
 def one_line(text: str) -> str:
     """A parser's framed message as one line."""
     plain = re.sub(r"\x1b\[[0-9;]*m", "", text)
-    lines = [re.sub(r"[│╭╮╰╯─━]+", " ", line).strip() for line in plain.splitlines()]
+    lines = [re.sub(r"[│╭╮╰╯─━|]+|-{3,}|\+(?=-)|(?<=-)\+", " ", line).strip() for line in plain.splitlines()]
     kept = [line for line in lines if line and not line.startswith(("For full helptext", "Parsing error", "Required options"))]
     kept = [re.sub(r"^(Parsing error|Unrecognized options)\s*", r"\1 ", line) for line in kept]
     return re.sub(r"\s+", " ", "; ".join(kept))[:300] or "arguments that can be parsed; see --help"

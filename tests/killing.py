@@ -79,9 +79,9 @@ def finish(running: subprocess.Popen, code: int = 0, timeout: float = LIMIT) -> 
     return out, err
 
 
-def case(out: str, grid: list[str], settings: dict, devices: int | None = None) -> dict:
+def case(out: str, grid: list[str], settings: dict) -> dict:
     """What a worker is asked to run."""
-    return {"out": out, "grid": grid, "settings": settings, "devices": devices}
+    return {"out": out, "grid": grid, "settings": settings}
 
 
 @functools.cache
@@ -93,17 +93,17 @@ def worked(base: Path) -> dict[str, dict]:
     two = [
         case("shard2", ALL, {**VMAPPED, "stride": 1, "keep": "all"}),
         *long,
-        case("pmap2", CLOSED, {**mapped, "stride": 3}),
+        case("apart", ["exact more", "raw", "discrete"], {**VMAPPED, "stride": 1}),
+        case("seed 1", ["raw"], {**VMAPPED, "stride": 1, "seed": 1}),
+        case("pmap2", ["raw", "counts"], {**mapped, "stride": 3}),
         case("wide2", WIDE, {"chains": 3}),
         case("one", WIDE, {"chains": 1}),
     ]
     eight = [
         case("shard8", FEW, VMAPPED),
         case("pmap8", FEW, {**mapped, "stride": 5}),
-        case("jit", FEW, {"chains": 5, "chunk": 1, "parallelism": "jit"}),
+        case("jit", CLOSED, {"chains": 5, "chunk": 1, "parallelism": "jit"}),
         case("wide8", WIDE, {"chains": 3, "stride": 2}),
-        case("apart", ["exact more", "raw", "discrete"], {**VMAPPED, "stride": 1}, devices=2),
-        case("seed 1", ["raw"], {**VMAPPED, "seed": 1}),
     ]
     reports = {}
     work = [(two, 2), (eight, 8)]

@@ -37,7 +37,7 @@ def test_the_cache_gives_what_the_whole_sequence_gives(positions, dtype, toleran
     model = network.bound(params, shape)
 
     def step(cache, t):
-        h, cache = model.step(tokens[:, t], cache, t, LENGTH)
+        h, cache = model.step(tokens[:, t], cache, t)
         return cache, h
 
     _, stepped = jax.jit(lambda: jax.lax.scan(step, network.empty_cache(shape, 3, LENGTH), jnp.arange(LENGTH)))()

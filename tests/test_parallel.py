@@ -3,7 +3,7 @@
 import numpy as np
 import polars as pl
 import pytest
-from killing import CLOSED, FEW, LIMIT, WIDE, bits, worked
+from killing import FEW, LIMIT, WIDE, bits, worked
 
 import collapse_jax as cj
 from collapse_jax.engine.parallel import layout
@@ -22,7 +22,7 @@ def done(tmp_path_factory):
 def test_devices_parallelism_and_stride_change_no_bit(done, other):
     mine, theirs = bits(done["shard2"]["run"]), bits(done[other]["run"])
     assert (done["shard2"]["devices"], done[other]["devices"]) == (2, int(other[-1]))
-    assert sorted(theirs) == sorted(CLOSED if other == "pmap2" else FEW)
+    assert sorted(theirs) == sorted(["raw", "counts"] if other == "pmap2" else FEW)
     for label in theirs:
         assert mine[label] == theirs[label], label
     assert len(set(map(str, mine.values()))) == len(mine)
@@ -42,13 +42,12 @@ def test_one_device_and_another_chunk_agree_within_rounding(done):
             np.testing.assert_allclose(a[metric], b[metric], rtol=bound, atol=bound, err_msg=f"{label} {metric}")
 
 
-@pytest.mark.parametrize("label, metric", [("counts", "heterozygosity"), ("text", "perplexity")])
-def test_one_device_and_another_chunk_agree_in_distribution(done, label, metric):
-    """Means over 5 chains of the last generation, within 4 standard errors of their difference."""
+def test_one_device_and_another_chunk_agree_in_distribution(done):
+    """Counts drawn by rejection may differ by a draw: means over 5 chains of the last generation, within 4 standard errors."""
     last = []
     for name in ("shard2", "jit"):
-        rows = cj.load(done[name]["run"]).records.filter(pl.col("label") == label)
-        last.append(rows.filter(pl.col("generation") == rows["generation"].max())[metric].to_numpy())
+        rows = cj.load(done[name]["run"]).records.filter(pl.col("label") == "counts")
+        last.append(rows.filter(pl.col("generation") == rows["generation"].max())["heterozygosity"].to_numpy())
     error = np.sqrt(sum(np.var(x, ddof=1) / len(x) for x in last))
     assert abs(last[0].mean() - last[1].mean()) < 4 * error
 

@@ -3,6 +3,7 @@
 import random
 import signal
 
+import polars as pl
 import pytest
 from killing import (
     LONG,
@@ -19,6 +20,8 @@ from killing import (
     until,
     worked,
 )
+
+import collapse_jax as cj
 
 ROUNDS = 14  # kills of a run
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(3000)]
@@ -58,3 +61,15 @@ def test_a_run_stopped_politely_again_and_again_is_the_run_left_alone(tmp_path_f
         running = resume(base, folder)
     finish(running)
     same(folder, base / "runs" / "text")
+
+
+def test_language_models_on_one_device_and_another_chunk_agree_in_distribution(tmp_path_factory, tmp_path):
+    """Mean perplexities of 24 chains in every generation, within 4 standard errors of their difference."""
+    base, means = tmp_path_factory.getbasetemp(), []
+    layouts = [{"chains": 24, "chunk": 4}, {"chains": 24, "chunk": 1, "parallelism": "jit"}]
+    finish(start(base, [case(str(tmp_path / str(i)), ["text"], layouts[i]) for i in range(2)]))
+    for i in range(2):
+        by_generation = cj.load(tmp_path / str(i)).records.group_by("generation", maintain_order=True)
+        means.append(by_generation.agg(mean=pl.col("perplexity").mean(), error=pl.col("perplexity").std() / 24**0.5))
+    a, b = means
+    assert ((a["mean"] - b["mean"]).abs() < 4 * (a["error"] ** 2 + b["error"] ** 2).sqrt()).all()

@@ -68,7 +68,9 @@ def test_one_program_is_compiled_per_signature(done):
 
 def test_a_grid_can_be_placed_before_it_is_run():
     e = cj.Experiment(cj.sources.Normal(1), cj.families.Gaussian(1), cj.regimes.Replace(), 10, 5)
-    work = Work(cj.grid(e, samples=[10, 20], regime=[cj.regimes.Replace(), cj.regimes.Accumulate()]), Settings(chains=30), jax.devices())
+    work = Work(
+        cj.grid(e, samples=[10, 20], regime=[cj.regimes.Replace(), cj.regimes.Accumulate()]), Settings(chains=30), jax.devices()
+    )
     assert [group.indices for group in work.groups] == [(0, 2), (1, 3)]
     assert work.layout(work.groups[0]).chunk == 30 // 8 and work.keep(work.groups[0]) == "last:2"
     assert Work([e], Settings(chains=30, chunk=100), jax.devices()).chunk(work.settled[0]) == 30

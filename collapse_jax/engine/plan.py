@@ -8,7 +8,7 @@ import numpy as np
 
 from collapse_jax.engine import devices as machine
 from collapse_jax.engine.runner import saved_shape
-from collapse_jax.engine.work import Settings, Work, first, record_bytes
+from collapse_jax.engine.work import Settings, Work, first, listed, record_bytes
 from collapse_jax.experiment import Experiment
 
 
@@ -30,7 +30,7 @@ def plan(
     Compiles every group's program; runs nothing and writes nothing.
     """
     machine.prepare(devices)
-    grid = [experiments] if isinstance(experiments, Experiment) else list(experiments)
+    grid = listed(experiments)
     work = Work(grid, Settings(chains, seed, parallelism, stride, keep, chunk), machine.select(devices))
     work.load()
     rows = []

@@ -15,7 +15,7 @@ from collapse_jax.engine.lock import RunLock
 from collapse_jax.engine.samples import read_samples
 from collapse_jax.engine.serial import from_json, to_json
 from collapse_jax.engine.storage import writing
-from collapse_jax.engine.work import Settings, Work
+from collapse_jax.engine.work import Settings, Work, listed
 from collapse_jax.errors import ConfigError
 from collapse_jax.experiment import Experiment
 
@@ -100,7 +100,7 @@ def run(
     Raises ConfigError for anything that cannot be run, before any file is written; Stopped for what can be resumed.
     """
     machine.prepare(devices)
-    grid = [experiments] if isinstance(experiments, Experiment) else list(experiments)
+    grid = listed(experiments)
     settings = Settings(chains, seed, parallelism, stride, keep, chunk)
     if keep is not None:
         Preservation(keep)
@@ -137,17 +137,9 @@ def started(work: Work, folder: Path) -> Run:
                 if work.base is None and config.get("base"):
                     work.base = restored_base(work, folder)
                 work.load()
-            done, total = rundir.progress(folder, config)
-            if done >= total and all_committed(config, folder):
-                return Run(folder, config)
         runner.execute(work, folder)
         jax.block_until_ready(0)
     return Run(folder, config)
-
-
-def all_committed(config: dict[str, Any], folder: Path) -> bool:
-    """Whether the last generation of every group has its checkpoint."""
-    return all((folder / "checkpoints" / g["name"] / str(g["generations"])).is_dir() for g in config["groups"])
 
 
 def restored_base(work: Work, folder: Path) -> Any:

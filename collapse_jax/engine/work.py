@@ -1,7 +1,7 @@
 """What a run is to compute, settled before anything is compiled: groups, layouts, shared arrays and programs."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import numpy as np
 from collapse_jax.engine import parallel
 from collapse_jax.engine.grid import Group, columns, founding, grouped, identity, settle, stack
 from collapse_jax.errors import ConfigError
-from collapse_jax.experiment import Chain, Experiment, begin, found
+from collapse_jax.experiment import Chain, Experiment, advance, begin, found
 
 LONGEST = 1024  # generations in one visit's buffer, at most
 BUFFER = 2**26  # bytes of records a device may hold before it shows them to the host
@@ -75,6 +75,8 @@ class Work:
                 raise ConfigError("samples", original.samples, f"at most {limit}, the size of the real data set")
             if experiment.start == "base" and self.base is None:
                 raise ConfigError("start", "base", "used together with base weights: run(..., base=params)")
+        for group in self.groups:
+            check_metrics(first(group.experiments), self.shared(first(group.experiments)))
 
     def shared(self, experiment: Experiment) -> Any:
         """The arrays that all chains of an experiment share, loaded once per source and placed on every device."""
@@ -232,12 +234,34 @@ def padded(chains: Any, plan: parallel.Layout) -> Any:
     return jax.tree.map(pad, chains)
 
 
-def record_bytes(e: Experiment, shared: Any) -> int:
-    """Bytes of one chain's record of one generation."""
-    from collapse_jax.experiment import advance
+def listed(experiments: Any) -> list[Any]:
+    """One experiment or many, as a list. Raises ConfigError for anything else."""
+    if isinstance(experiments, Experiment):
+        return [experiments]
+    if isinstance(experiments, str) or not isinstance(experiments, Iterable):
+        raise ConfigError("experiments", repr(experiments), "an Experiment or a list of them")
+    return list(experiments)
+
+
+def record_shapes(e: Experiment, shared: Any) -> dict[str, Any]:
+    """The shapes of one chain's record of one generation, by column."""
 
     def one() -> Any:
         real, params, info, statistics = founded(jax.tree.map(jnp.asarray, founding(e)), shared, jax.random.key(0))
         return advance(e, shared, begun(e, shared, jax.random.key(0), real, params, info, statistics), jnp.int32(0))[1]
 
-    return sum(int(np.prod(s.shape)) * s.dtype.itemsize for s in jax.tree.leaves(jax.eval_shape(one)))
+    return jax.eval_shape(one)
+
+
+def check_metrics(e: Experiment, shared: Any) -> None:
+    """Raise ConfigError where an experiment asks for a metric that its family does not give."""
+    if e.metrics != "default":
+        known = set(record_shapes(dataclasses.replace(e, metrics="default"), shared)) - {"sample"}
+        for name in e.metrics:
+            if name not in known:
+                raise ConfigError("metrics", name, "among " + ", ".join(sorted(known)))
+
+
+def record_bytes(e: Experiment, shared: Any) -> int:
+    """Bytes of one chain's record of one generation."""
+    return sum(int(np.prod(s.shape)) * s.dtype.itemsize for s in record_shapes(e, shared).values())

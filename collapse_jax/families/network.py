@@ -56,14 +56,14 @@ class Layer(nnx.Module):
         mixed = jax.nn.dot_product_attention(q, k, v, is_causal=True).reshape(x.shape)
         return self.feed(x + dropped(self.out(mixed), self.dropout, key, 0), key)
 
-    def step(self, x: Array, cache: tuple[Array, Array], t: Array, seen: int) -> tuple[Array, tuple[Array, Array]]:
-        """One position t of x [batch, width], with the cache of those before; only the first `seen` places are read."""
+    def step(self, x: Array, cache: tuple[Array, Array], t: Array) -> tuple[Array, tuple[Array, Array]]:
+        """One position t of x [batch, width], with the cache of those before."""
         q, k, v = self.project(x, jnp.broadcast_to(t, x.shape[:1]))
         keys = jax.lax.dynamic_update_index_in_dim(cache[0], k.astype(cache[0].dtype), t, 3)
         values = jax.lax.dynamic_update_index_in_dim(cache[1], v.astype(cache[1].dtype), t, 2)
-        scores = jnp.einsum("bhd,bhdl->bhl", q, keys[..., :seen]) * q.shape[-1] ** -0.5
-        scores = jnp.where(jnp.arange(seen) <= t, scores.astype(jnp.float32), -jnp.inf)
-        mixed = jnp.einsum("bhl,bhld->bhd", jax.nn.softmax(scores).astype(x.dtype), values[:, :, :seen])
+        scores = jnp.einsum("bhd,bhdl->bhl", q, keys) * q.shape[-1] ** -0.5
+        scores = jnp.where(jnp.arange(keys.shape[3]) <= t, scores.astype(jnp.float32), -jnp.inf)
+        mixed = jnp.einsum("bhl,bhld->bhd", jax.nn.softmax(scores).astype(x.dtype), values)
         return self.feed(x + self.out(mixed.reshape(x.shape))), (keys, values)
 
 
@@ -91,12 +91,12 @@ class Decoder(nnx.Module):
             flat = layer(flat, tokens.shape[0], None if key is None else jax.random.fold_in(key, i))
         return self.norm(flat).reshape(x.shape)
 
-    def step(self, tokens: Array, cache: Cache, t: Array, seen: int) -> tuple[Array, Cache]:
+    def step(self, tokens: Array, cache: Cache, t: Array) -> tuple[Array, Cache]:
         """Hidden states [batch, width] of tokens [batch] at position t, and the cache with them in it."""
         x = self.embed(tokens, t)
         made = []
         for layer, held in zip(self.layers, cache, strict=True):
-            x, held = layer.step(x, held, t, seen)
+            x, held = layer.step(x, held, t)
             made.append(held)
         return self.norm(x), tuple(made)
 
@@ -145,3 +145,10 @@ def empty_cache(shape: tuple[Any, ...], batch: int, length: int) -> Cache:
     size = width // heads
     pair = lambda: (jnp.zeros((batch, heads, size, length), dtype), jnp.zeros((batch, heads, length, size), dtype))
     return tuple(pair() for _ in range(layers))
+
+
+def longer(cache: Cache, length: int) -> Cache:
+    """The cache with room for `length` positions."""
+    more = length - cache[0][0].shape[3]
+    last, middle = [(0, 0), (0, 0), (0, 0), (0, more)], [(0, 0), (0, 0), (0, more), (0, 0)]
+    return tuple((jnp.pad(keys, last), jnp.pad(values, middle)) for keys, values in cache)

@@ -1,0 +1,116 @@
+"""The command line: exit codes, one line for what cannot be done, JSON where it is asked for."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from collapse_jax.cli import main
+
+FILE = '''
+import collapse_jax as cj
+from collapse_jax.cli import script
+
+def main(samples: int = 10, real: float = 0.1, label: str = "") -> list[cj.Experiment]:
+    """A small experiment."""
+    e = cj.Experiment(cj.sources.Normal(1), cj.families.Gaussian(1), cj.regimes.Mix(1 - real, 0.0, real, kept="fresh"), samples, 3)
+    return [e, cj.varied(e, label=label or "second")]
+
+if __name__ == "__main__":
+    script(main)
+'''
+
+
+@pytest.fixture
+def file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "small.py"
+    path.write_text(FILE)
+    return path
+
+
+def collapse(capsys, *words):
+    """Exit code, standard output, standard error."""
+    with pytest.raises(SystemExit) as stop:
+        main([str(word) for word in words])
+    out, err = capsys.readouterr()
+    return stop.value.code or 0, out, err
+
+
+def test_run_resume_report_and_ls(file, capsys):
+    code, out, err = collapse(capsys, "run", file, "--chains", 4, "--samples", 12)
+    assert code == 0 and "trace_ratio" in out and "runs/small" in out and err == ""
+    assert collapse(capsys, "resume", "runs/small")[0] == 0
+    code, out, _ = collapse(capsys, "ls", "--json")
+    (row,) = json.loads(out)
+    assert code == 0 and row["state"] == "finished" and row["experiments"] == 2 and row["chains"] == 4
+    code, out, _ = collapse(capsys, "report", "runs/small", "--json")
+    assert code == 0 and {row["metric"] for row in json.loads(out)[0]["summary"]} >= {"trace_ratio", "mean_sq_error"}
+    assert all(Path(path).is_file() for path in json.loads(out)[0]["figures"])
+    code, out, _ = collapse(capsys, "run", file, "--chains", 4, "--samples", 12, "--json")
+    assert code == 0 and json.loads(out)["finished"] is True
+    code, out, err = collapse(capsys, "run", file, "--chains", 4, "--samples", 13)
+    assert code == 2 and "samples: 12, now 13" in err and err.count("\n") == 1
+
+
+def test_plan_runs_nothing(file, capsys):
+    code, out, _ = collapse(capsys, "plan", file, "--chains", 4, "--json")
+    assert code == 0 and json.loads(out)[0]["experiments"] == 2 and not Path("runs").exists()
+
+
+def test_help_lists_the_files_flags_and_the_engines(file, capsys):
+    code, out, _ = collapse(capsys, "run", file, "--help")
+    assert code == 0 and all(flag in out for flag in ("--samples", "--real", "--chains", "--parallelism", "--keep"))
+
+
+@pytest.mark.parametrize(
+    "words, says",
+    [
+        (["run"], ["FILE"]),
+        (["run", "nothing.py"], ["FILE = nothing.py"]),
+        (["run", "small.py", "--chains", "x"], ["--chains = 'x'"]),
+        (["run", "small.py", "--colour", "3"], ["--colour"]),
+        (["run", "small.py", "--parallelism", "vmap"], ["--parallelism", "vmap", "shard_map", "pmap", "jit"]),
+        (["run", "small.py", "--samples", "1"], ["experiments[0].samples = 1", "at least 2"]),
+        (["run", "small.py", "--real", "1.5"], ["regime.", "between 0 and 1"]),
+        (["run", "small.py", "--chains", "0"], ["chains = 0", "from 1"]),
+        (["run", "small.py", "--keep", "none"], ["keep = none", "last:K"]),
+        (["resume"], ["run"]),
+        (["resume", "nowhere"], ["run = nowhere"]),
+        (["report", "nowhere"], ["run = nowhere"]),
+        (["ls", "nowhere"], ["folder = nowhere"]),
+        (["fly"], ["command = fly", "demo, run"]),
+    ],
+)
+def test_what_cannot_be_done_is_one_line_and_exit_two(file, capsys, words, says):
+    code, out, err = collapse(capsys, *words)
+    assert code == 2 and err.count("\n") == 1 and err.startswith("collapse: ") and "Traceback" not in err
+    assert all(part in err for part in says), err
+    assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize(
+    "text, says",
+    [
+        ("x = 1\n", "main"),
+        ("def main(:\n", "imported"),
+        ("import nothing_like_this\n", "imported"),
+        ("def main(chains: int = 3):\n    return 3\n", "chains"),
+        ("def main():\n    return 3\n", "experiments"),
+    ],
+)
+def test_files_that_are_no_experiments_are_refused(file, capsys, text, says):
+    Path("bad.py").write_text(text)
+    code, _, err = collapse(capsys, "run", "bad.py")
+    assert code == 2 and says in err and err.count("\n") == 1
+
+
+@pytest.mark.timeout(120)
+def test_a_file_runs_by_itself_as_the_command_runs_it(file):
+    done = subprocess.run(
+        [sys.executable, str(file), "--chains", "2", "--out", "r", "--json"], capture_output=True, text=True, timeout=100
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["run"] == "r"

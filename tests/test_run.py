@@ -1,0 +1,127 @@
+"""Runs from Python: records, pairing, resuming, and everything that is refused before or after a start."""
+
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+
+import collapse_jax as cj
+from collapse_jax.engine.lock import RunLock
+
+BASE = cj.Experiment(cj.sources.Normal(1), cj.families.Gaussian(1), cj.regimes.Replace(), 20, 4)
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    grid = cj.chained(cj.varied(BASE, label="first"), cj.varied(BASE, regime=cj.regimes.Mix(0.8, 0.1, 0.1), label="second"))
+    return cj.run(grid, chains=10, seed=3, out=tmp_path_factory.mktemp("run") / "r")
+
+
+def test_records_have_fields_then_metrics_and_every_row_once(done):
+    r = done.records
+    assert r.shape[0] == 2 * 10 * 5 and done.finished
+    assert (
+        r.columns.index("regime.real") < r.columns.index("chain") < r.columns.index("generation") < r.columns.index("trace_ratio")
+    )
+    assert set(r["regime"]) == {"replace", "mix"} and set(r["label"]) == {"first", "second"}
+    assert r.select("experiment", "chain", "generation").is_unique().all()
+    assert r.filter(pl.col("regime") == "replace")["regime.real"].null_count() == 50
+
+
+def test_arms_are_paired_at_generation_zero(done):
+    first, second = (done.records.filter((pl.col("experiment") == i) & (pl.col("generation") == 0)) for i in (0, 1))
+    assert first["trace_ratio"].equals(second["trace_ratio"]) and first["mean_sq_error"].equals(second["mean_sq_error"])
+    assert first["trace_ratio"].n_unique() == 10
+
+
+def test_parameters_of_the_last_generation_are_those_measured(done):
+    params = done.params(1)
+    last = done.records.filter((pl.col("experiment") == 1) & (pl.col("generation") == 4))
+    np.testing.assert_allclose(np.square(params.mean[:, 0]), last["mean_sq_error"], rtol=1e-6)
+    np.testing.assert_allclose(2 * params.factor.log_scale[:, 0], last["log_variance"], rtol=1e-5, atol=1e-6)
+
+
+def test_a_finished_run_is_loaded_and_resumed_as_it_is(done):
+    again = cj.load(done.folder)
+    assert again.records.equals(done.records) and len(again.experiments) == 2
+    before = {path: path.stat().st_mtime_ns for path in done.folder.rglob("*.parquet")}
+    assert cj.resume(done.folder).records.equals(done.records)
+    assert before == {path: path.stat().st_mtime_ns for path in done.folder.rglob("*.parquet")}
+
+
+def test_another_configuration_is_refused_with_the_difference(done):
+    with pytest.raises(cj.ConfigError) as error:
+        cj.run(done.experiments, chains=11, seed=3, out=done.folder)
+    assert "settings.chains: 10, now 11" in str(error.value)
+    with pytest.raises(cj.ConfigError, match=r"samples: 20, now 21"):
+        cj.run([cj.varied(e, samples=21) for e in done.experiments], chains=10, seed=3, out=done.folder)
+
+
+def test_a_locked_run_and_foreign_or_damaged_folders_are_refused(done, tmp_path):
+    with RunLock(done.folder), pytest.raises(cj.Stopped, match="process"):
+        cj.resume(done.folder)
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(cj.ConfigError, match=r"out.*notes.txt"):
+        cj.run(BASE, chains=2, out=tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["notes.txt"]
+    with pytest.raises(cj.ConfigError, match="run"):
+        cj.load(tmp_path)
+    for text in ("{", "[]", json.dumps({"experiments": 3})):
+        folder = tmp_path / "damaged"
+        folder.mkdir(exist_ok=True)
+        (folder / "run.json").write_text(text)
+        with pytest.raises(cj.ConfigError, match="run"):
+            cj.load(folder)
+
+
+@pytest.mark.parametrize(
+    "change, field",
+    [
+        ({"chains": 0}, "chains"),
+        ({"chains": 2.5}, "chains"),
+        ({"chains": True}, "chains"),
+        ({"seed": -1}, "seed"),
+        ({"stride": 0}, "stride"),
+        ({"chunk": 0}, "chunk"),
+        ({"keep": "some"}, "keep"),
+        ({"keep": "last:0"}, "keep"),
+        ({"devices": 0}, "devices"),
+        ({"devices": 1000}, "devices"),
+        ({"parallelism": "vmap"}, "parallelism"),
+    ],
+)
+def test_settings_that_cannot_be_used_are_refused_before_anything_is_written(tmp_path, change, field):
+    with pytest.raises(cj.ConfigError) as error:
+        cj.run(BASE, **{"chains": 2, "out": tmp_path / "r", **change})
+    assert error.value.field == field and not (tmp_path / "r").exists()
+
+
+def test_metrics_and_grids_that_do_not_exist_are_refused(tmp_path):
+    with pytest.raises(cj.ConfigError, match=r"metrics.*perplexities.*trace_ratio"):
+        cj.run(cj.varied(BASE, metrics=["perplexities"]), chains=2, out=tmp_path / "r")
+    assert not (tmp_path / "r" / "run.json").exists()
+    with pytest.raises(cj.ConfigError, match="experiments"):
+        cj.run([], chains=2, out=tmp_path / "r")
+    with pytest.raises(cj.ConfigError, match=r"experiments\[0\]"):
+        cj.run(["no"], chains=2, out=tmp_path / "r")
+
+
+def test_base_weights_are_kept_with_the_run(tmp_path):
+    files = tmp_path / "train.txt"
+    files.write_text("In the beginning was the word. " * 300)
+    source = cj.sources.Text("text_files", cj.sources.Bytes(), 8, (str(files),))
+    family = cj.families.Transformer(
+        vocabulary=256, block=8, layers=1, width=8, heads=1, budget=cj.families.Steps(1), test_blocks=8
+    )
+    e = cj.Experiment(source, family, cj.regimes.Replace(), 8, 1, start="base")
+    with pytest.raises(cj.ConfigError, match="start"):
+        cj.run(e, chains=2, out=tmp_path / "r")
+    import jax
+
+    base = family.init(jax.random.key(5), {})
+    run = cj.run(e, chains=2, out=tmp_path / "r", base=base)
+    # One step at the very end of its warm-up moves every weight by at most the rate, so all generations stay beside the base.
+    moved = jax.tree.map(lambda a, b: float(abs(a[0] - b).max()), run.params(0), base)
+    assert 0 < max(jax.tree.leaves(moved)) < 0.02
+    assert cj.resume(tmp_path / "r").finished
