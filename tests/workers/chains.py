@@ -78,7 +78,8 @@ def main() -> None:
             "devices": len(work.devices),
         }
         print(json.dumps(report), flush=True)
-        import os, time
+        import os
+        import time
 
         os.environ.get("SHOWTIME") and open(os.environ["SHOWTIME"], "a").write(
             f"{time.process_time():.0f} {time.time() % 1e5:.0f} {case['out']}\n"
