@@ -239,7 +239,7 @@ def command_demo(arguments: Sequence[str]) -> int:
         out: Path = Path("runs/demo"),
         seed: int = 0,
         samples: Annotated[int, tyro.conf.arg(help="Blocks of text a generation.")] = 256,
-        steps: Annotated[int, tyro.conf.arg(help="Training steps a fit of the language model.")] = 100,
+        steps: Annotated[int, tyro.conf.arg(help="Training steps a fit of the language model.")] = 40,
         json: bool = False,
     ) -> int:
         """Language models collapse on the King James Bible, beside Gaussian and discrete chains that match theory."""

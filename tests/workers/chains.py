@@ -78,12 +78,6 @@ def main() -> None:
             "devices": len(work.devices),
         }
         print(json.dumps(report), flush=True)
-        import os
-        import time
-
-        os.environ.get("SHOWTIME") and open(os.environ["SHOWTIME"], "a").write(
-            f"{time.process_time():.0f} {time.time() % 1e5:.0f} {case['out']}\n"
-        )
 
 
 if __name__ == "__main__":
