@@ -30,7 +30,7 @@ format: $(VENV)/ready
 
 # Kills runs of every family at random moments and compares what they resume to (about half an hour).
 soak: $(VENV)/ready
-	$(BIN)/python -m pytest -m soak -s --timeout 3600
+	$(BIN)/python -m pytest -m soak -n 0 -s --timeout 3600
 
 # Side-by-side timings; peers (PyTorch, transformers) come from benchmarks/requirements.txt in a venv of their own.
 bench: $(VENV)/ready

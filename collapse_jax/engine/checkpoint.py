@@ -6,9 +6,7 @@ import logging
 import re
 import shutil
 import sys
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -147,9 +145,9 @@ class Checkpoints:
 
     def reading(self, generation: int, read: Any) -> Any:
         """`read()`; raises Damaged for what Orbax raises, which is of many kinds, but not for what the system refuses."""
+        hush()
         try:
-            with hushed():
-                return read()
+            return read()
         except Exception as error:
             if isinstance(error, MemoryError) or refusal(error):
                 raise
@@ -191,24 +189,25 @@ def manager(folder: Path, policy: Preservation) -> Any:
 
 
 def hush() -> None:
-    """Drop the tracebacks that Orbax and TensorStore log for errors they raise as well: the user gets one line."""
+    """Drop the tracebacks that Orbax and TensorStore log for errors they raise as well: the user gets one line.
+
+    A save or load fails at one leaf; the others then find the event loop closed, in threads that nobody waits for.
+    """
     for name in ("absl", None, "asyncio"):
         logging.getLogger(name).addFilter(not_orbax)
+    if not isinstance(sys.unraisablehook, Unraisable):
+        sys.unraisablehook = Unraisable(sys.unraisablehook)
 
 
-@contextmanager
-def hushed() -> Iterator[None]:
-    """Reading a damaged checkpoint fails at one leaf; the others then find the event loop closed and would say so."""
-    hush()
-    before = sys.unraisablehook
-    sys.unraisablehook = lambda raised: None if str(raised.exc_value) == "Event loop is closed" else before(raised)
-    try:
-        yield
-    except Exception:
-        time.sleep(0.1)
-        raise
-    finally:
-        sys.unraisablehook = before
+class Unraisable:
+    """A hook for errors that cannot be raised which leaves out those of a closed event loop."""
+
+    def __init__(self, before: Any):
+        self.before = before
+
+    def __call__(self, raised: Any) -> None:
+        if str(raised.exc_value) != "Event loop is closed":
+            self.before(raised)
 
 
 def not_orbax(record: logging.LogRecord) -> bool:
