@@ -38,7 +38,7 @@ def on_all_devices(function, chains: int):
     owner = jax.device_put(plan.owner, plan.sharding)
 
     def one(experiment, shared, keys):
-        return parallel.over_chains(lambda key, _: function(family, key), 1)(keys, 0)
+        return parallel.over_chains(lambda key, _: function(family, key), plan)(keys, 0)
 
     program = parallel.compile_program(parallel.spread(one, plan), ({}, {}, owner, keys))
     jax.block_until_ready(program({}, {}, owner, keys))

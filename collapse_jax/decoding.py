@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from collapse_jax.errors import ConfigError
+from collapse_jax.checks import number, whole
 from collapse_jax.struct import replace, static, struct
 
 Array = jax.Array
@@ -28,13 +28,14 @@ class Ancestral:
 
     def validate(self, vocabulary: int) -> None:
         """Raise ConfigError where a field cannot be used with this vocabulary."""
-        positive("decoding.temperature", self.temperature)
+        largest = float(np.finfo(np.float32).max)
+        number("decoding.temperature", self.temperature, 0, largest, above=True)
         if self.repetition_penalty is not None:
-            positive("decoding.repetition_penalty", self.repetition_penalty)
-        if self.top_k is not None and (isinstance(self.top_k, bool) or not 1 <= self.top_k <= vocabulary):
-            raise ConfigError("decoding.top_k", self.top_k, f"a whole number from 1 to the vocabulary's {vocabulary}")
-        if self.top_p is not None and not 0 < float(self.top_p) <= 1:
-            raise ConfigError("decoding.top_p", self.top_p, "above 0 and at most 1")
+            number("decoding.repetition_penalty", self.repetition_penalty, 0, largest, above=True)
+        if self.top_k is not None:
+            whole("decoding.top_k", self.top_k, 1, vocabulary, ", the vocabulary")
+        if self.top_p is not None:
+            number("decoding.top_p", self.top_p, 0, 1, above=True)
 
     def settled(self) -> "Ancestral":
         """The same rule with a penalty of 1 as None: then no table of seen tokens is kept."""
@@ -45,7 +46,9 @@ class Ancestral:
         """A token for every row of logits [batch, vocabulary]: int32 [batch]."""
         if seen is not None and self.repetition_penalty is not None:
             logits = penalise(logits, seen, self.repetition_penalty)
-        return draw(key, cut(logits / self.temperature, self.top_k, self.top_p))
+        # Differences to the likeliest, so that no temperature is too low: at 1e-30 this is the argmax.
+        logits = (logits - jnp.max(logits, axis=-1, keepdims=True)) / self.temperature
+        return draw(key, cut(logits, self.top_k, self.top_p))
 
 
 @struct
@@ -67,8 +70,7 @@ class Beam:
 
     def validate(self, vocabulary: int) -> None:
         """Raise ConfigError unless 1 <= width <= vocabulary."""
-        if isinstance(self.width, bool) or not isinstance(self.width, int) or not 1 <= self.width <= vocabulary:
-            raise ConfigError("decoding.width", self.width, f"a whole number from 1 to the vocabulary's {vocabulary}")
+        whole("decoding.width", self.width, 1, vocabulary, ", the vocabulary")
 
 
 @struct
@@ -79,13 +81,7 @@ class SamplingBias:
 
     def validate(self, vocabulary: int = 0) -> None:
         """Raise ConfigError unless λ lies in (0, 1]."""
-        if not np.all((np.asarray(self.lam) > 0) & (np.asarray(self.lam) <= 1)):
-            raise ConfigError("decoding.lam", self.lam, "above 0 and at most 1")
-
-
-def positive(field: str, value: Any) -> None:
-    if isinstance(value, bool) or not np.all(np.asarray(value, float) > 0) or not np.all(np.isfinite(np.asarray(value, float))):
-        raise ConfigError(field, value, "a number above 0")
+        number("decoding.lam", self.lam, 0, 1, above=True)
 
 
 def penalise(logits: Array, seen: Array, penalty: Array | float) -> Array:
@@ -111,12 +107,11 @@ def cut(logits: Array, top_k: int | None, top_p: Array | float | None) -> Array:
 
 
 def draw(key: Array, logits: Array) -> Array:
-    """One token a row by a single uniform and the inverse of the cumulative distribution: int32 [batch].
+    """One token a row, of logits whose largest is 0, by one uniform and the inverse of the cumulative distribution: int32 [batch].
 
     Gumbel noise would need a random number for every token of the vocabulary.
     """
-    weight = jnp.exp(logits - jnp.max(logits, axis=-1, keepdims=True))
-    return inverse_cdf(weight, jax.random.uniform(key, (logits.shape[0], 1)))
+    return inverse_cdf(jnp.exp(logits), jax.random.uniform(key, (logits.shape[0], 1)))
 
 
 def inverse_cdf(weight: Array, uniform: Array) -> Array:

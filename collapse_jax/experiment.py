@@ -1,6 +1,5 @@
 """One chain as pure functions: an experiment, the chain's state, and the step from one generation to the next."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -8,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from collapse_jax import regimes, schedules
-from collapse_jax.curation import Context, curate
+from collapse_jax.checks import choice, number, whole
+from collapse_jax.curation import Context, Curation, curate
 from collapse_jax.data import Slots
 from collapse_jax.errors import ConfigError
 from collapse_jax.families.base import Family
@@ -80,19 +80,21 @@ def resolve(experiment: Experiment) -> Experiment:
     for name, kind in (("source", Source), ("family", Family), ("regime", regimes.Regime)):
         if not isinstance(getattr(e, name), kind):
             raise ConfigError(name, repr(getattr(e, name)), f"a {name} of this package, such as {EXAMPLES[name]}")
-    if isinstance(e.generations, bool) or not isinstance(e.generations, int | np.integer) or e.generations < 0:
-        raise ConfigError("generations", e.generations, "a whole number of at least 0")
-    if isinstance(e.oversample, bool) or not isinstance(e.oversample, int | float) or not 1 <= e.oversample < 1e6:
-        raise ConfigError("oversample", e.oversample, "a number of at least 1")
-    if e.start not in STARTS:
-        raise ConfigError("start", e.start, "one of " + ", ".join(STARTS))
+    whole("generations", e.generations, 0)
+    number("oversample", e.oversample, 1, 1e6)
+    choice("start", e.start, STARTS)
     if not e.family.trained and (e.start != "scratch" or e.budget is not None):
         name, value = ("start", e.start) if e.start != "scratch" else ("budget", e.budget)
         raise ConfigError(name, value, f"left out: {type(e.family).__name__} is fitted in closed form")
     named = isinstance(e.metrics, list | tuple) and len(e.metrics) > 0 and all(isinstance(m, str) for m in e.metrics)
     if not named and e.metrics != "default":
         raise ConfigError("metrics", e.metrics, '"default" or a list of record columns')
-    curation = tuple(e.curation) if isinstance(e.curation, Sequence) else (e.curation,)
+    curation = tuple(e.curation) if isinstance(e.curation, list | tuple) else (e.curation,)
+    for rule in curation:
+        if not isinstance(rule, Curation):
+            raise ConfigError("curation", repr(rule), "a filter of this package, such as Repetition(4, 0.2), or a tuple of them")
+    if not isinstance(e.label, str):
+        raise ConfigError("label", repr(e.label), "text")
     e = replace(e, curation=curation, metrics=e.metrics if e.metrics == "default" else tuple(e.metrics))
     table = schedules.table(e.samples, e.generations)
     e.source.validate()
@@ -109,6 +111,11 @@ def resolve(experiment: Experiment) -> Experiment:
         e = replace(e, family=replace(e.family, statistics=exact))
     e = replace(e, regime=regimes.resolved(e.regime, e.generations), samples=schedules.sizes(e.samples, e.generations, not exact))
     return jax.tree.map(leaf, replace(e, label=""))
+
+
+def settled(e: Experiment) -> Experiment:
+    """The experiment resolved, if it is not yet; one whose numbers are traced must be."""
+    return e if isinstance(e.samples, schedules.Sizes) else resolve(e)
 
 
 EXAMPLES = {"source": "Normal(dim=1)", "family": "Gaussian(dim=1)", "regime": "Replace()"}
@@ -148,9 +155,10 @@ def real_data(e: Experiment, shared: Shared, key: Array) -> Any:
 def initial_chain(experiment: Experiment, shared: Shared, key: Array) -> Chain:
     """The chain before generation 0: real data in its store, untrained (or base) parameters.
 
-    experiment: resolved; shared: `source.load(...)`, with "base" parameters for start="base"; key: a typed key, the chain's own.
+    experiment: as given or resolved; shared: `source.load(...)`, with "base" parameters for start="base"; key: a typed key,
+    the chain's own. Raises ConfigError as `resolve` does.
     """
-    e = experiment
+    e = settled(experiment)
     params = shared["base"] if e.start == "base" else e.family.init(phase_key(key, 0, INIT), shared)
     around = surroundings(e, shared, params)
     return begin(e, shared, key, real_data(e, around, key), params)
@@ -181,10 +189,12 @@ def found(e: Experiment, shared: Shared, key: Array) -> tuple[Slots, Any, dict[s
 def advance(experiment: Experiment, shared: Shared, chain: Chain, t: Array | int) -> tuple[Chain, Record]:
     """Generation t of one chain: fit, sample, measure, curate, compose.
 
-    t: 0 … generations, never batched; T + 1 such calls make a run. Returns the chain for generation t + 1 and the
-    record: metrics, what the fit reported, and the share of candidates that curation kept, all by column name.
+    experiment: the one that `initial_chain` was given; t: 0 … generations, never batched; T + 1 such calls make a run.
+    Returns the chain for generation t + 1 and the record: metrics, what the fit reported, and the share of candidates that
+    curation kept, all by column name.
     """
-    e, family = experiment, experiment.family
+    e = settled(experiment)
+    family = e.family
     start = chain.params
     around = surroundings(e, shared, start)
 

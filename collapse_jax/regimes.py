@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from collapse_jax import schedules
+from collapse_jax.checks import choice, number, shown, whole
 from collapse_jax.data import Slots, empty, join
 from collapse_jax.errors import ConfigError
 from collapse_jax.struct import replace, static, struct
@@ -111,12 +112,17 @@ class Accumulate(Regime):
 
 
 def append(store: Grown, new: Slots, shared: Shared, t: Array | int) -> Grown:
-    """`new` behind what the store holds; there is room for every generation up to the last. Past it: ValueError."""
+    """`new` behind what the store holds; there is room for every generation up to the last.
+
+    Past it: ValueError, or, inside a compiled program, weights that are NaN, and with them every later fit.
+    """
     count, capacity = size(shared, t + 1), shared["sizes"].capacity
     full = store.size + capacity > store.slots.samples.shape[0]
     if not isinstance(full, jax.core.Tracer) and full:
         raise ValueError(f"the store's {store.slots.samples.shape[0]} slots hold the generations of this experiment only")
-    return replace(store, slots=store.slots.write(join([new], [count], capacity), store.size), size=store.size + count)
+    written = join([new], [count], capacity)
+    written = replace(written, weight=jnp.where(full, jnp.nan, written.weight))
+    return replace(store, slots=store.slots.write(written, store.size), size=store.size + count)
 
 
 @struct
@@ -126,8 +132,7 @@ class AccumulateSubsample(Regime):
     replacement: bool = static(default=False)
 
     def validate(self, samples: np.ndarray) -> None:
-        if not isinstance(self.replacement, bool):
-            raise ConfigError("regime.replacement", self.replacement, "true or false")
+        choice("regime.replacement", self.replacement, (False, True))
         running = np.cumsum(samples)
         if not self.replacement and (samples > running).any():
             raise ConfigError("samples", samples.max(), "no more than all samples so far")
@@ -183,14 +188,14 @@ class Mix(Regime):
 
     def validate(self, samples: np.ndarray) -> None:
         real = share_table(self.real, len(samples))
-        if self.kept not in KEPT:
-            raise ConfigError("regime.kept", self.kept, 'one of "fresh", "redrawn", "fixed"')
-        rest = 1.0 - real - self.previous if self.model is None else self.model
-        for name, value in (("model", rest), ("previous", self.previous), ("real", real)):
+        choice("regime.kept", self.kept, KEPT)
+        number("regime.previous", self.previous, 0, 1)
+        rest = 1.0 - real - self.previous if self.model is None else share_table(self.model, len(samples), "regime.model")
+        for name, value in (("real", real), ("model", rest)):
             within("regime." + name, value)
         total = np.asarray(rest) + self.previous + real
         if not np.allclose(total, 1.0, atol=1e-6):
-            raise ConfigError("regime.model + previous + real", float(np.ravel(total)[0]), "1")
+            raise ConfigError("regime.model + previous + real", f"{float(np.ravel(total)[0]):g}", "1 in all")
         if self.kept != "fresh" and (np.rint(real * samples) > samples[0]).any():
             raise ConfigError("regime.real", self.real, f"no more real samples than the first set's {samples[0]}")
 
@@ -236,8 +241,7 @@ class Fresh(Regime):
     real_samples: int = static(default=10)
 
     def validate(self, samples: np.ndarray) -> None:
-        if isinstance(self.real_samples, bool) or not isinstance(self.real_samples, int) or self.real_samples < 1:
-            raise ConfigError("regime.real_samples", self.real_samples, "a whole number of at least 1")
+        whole("regime.real_samples", self.real_samples)
 
     def slots(self, shared: Shared) -> int:
         return shared["sizes"].capacity + self.real_samples
@@ -262,9 +266,8 @@ class Weighted(Regime):
     kept: str = static(default="fresh")
 
     def validate(self, samples: np.ndarray) -> None:
-        if self.kept not in ("fresh", "fixed"):
-            raise ConfigError("regime.kept", self.kept, '"fresh" or "fixed"')
-        within("regime.real_weight", self.real_weight)
+        choice("regime.kept", self.kept, ("fresh", "fixed"))
+        number("regime.real_weight", self.real_weight, 0, 1)
         if self.kept == "fixed" and (samples > samples[0]).any():
             raise ConfigError("samples", samples.max(), f"no more than the first real set's {samples[0]} with kept=fixed")
 
@@ -292,24 +295,24 @@ def shuffled(key: Array, slots: Slots) -> Array:
     return jnp.argsort(order)
 
 
-def share_table(value: Any, n: int) -> np.ndarray:
+def share_table(value: Any, n: int, field: str = "regime.real") -> np.ndarray:
     """The share in each of n generations: a number, a table or a schedule."""
     if isinstance(value, schedules.Constant | schedules.Linear | schedules.Power):
         return value.at(np.arange(n, dtype=float))
+    if isinstance(value, str | bool):
+        raise ConfigError(field, shown(value), "a number or a schedule")
     try:
         return np.broadcast_to(np.asarray(value, float), (n,))
     except (TypeError, ValueError):
-        raise ConfigError("regime.real", value, "a number or a schedule") from None
+        raise ConfigError(field, repr(value), "a number or a schedule") from None
 
 
 def within(field: str, value: Any) -> None:
-    """Raise ConfigError unless every entry of `value` is a number in [0, 1]."""
-    try:
-        numbers = np.asarray(value, float)
-    except (TypeError, ValueError):
-        raise ConfigError(field, value, "a number in [0, 1]") from None
-    if isinstance(value, bool) or not ((numbers >= -1e-9) & (numbers <= 1 + 1e-9)).all():
-        raise ConfigError(field, value, "between 0 and 1")
+    """Raise ConfigError unless every entry of `value` lies in [0, 1], but for rounding; the first that does not is named."""
+    numbers = np.ravel(np.asarray(value, float))
+    outside = numbers[~((numbers >= -1e-6) & (numbers <= 1 + 1e-6))]
+    if outside.size:
+        raise ConfigError(field, f"{outside[0]:g}", "a number of at least 0 and at most 1")
 
 
 def resolved(regime: Regime, generations: int) -> Regime:

@@ -1,10 +1,12 @@
 """Numbers that follow a schedule over generations: how many samples each generation draws."""
 
+import dataclasses
 from typing import Any
 
 import jax
 import numpy as np
 
+from collapse_jax.checks import is_whole, number, shown
 from collapse_jax.errors import ConfigError
 from collapse_jax.struct import static, struct
 
@@ -65,9 +67,11 @@ def table(samples: Any, generations: int) -> np.ndarray:
     """
     if isinstance(samples, Sizes):
         return np.asarray(samples.counts, np.int64)
-    if isinstance(samples, bool) or not isinstance(samples, int | np.integer | Constant | Linear | Power):
-        raise ConfigError("samples", samples, "a whole number, Constant, Linear or Power")
-    schedule = Constant(int(samples)) if isinstance(samples, int | np.integer) else samples
+    schedule = Constant(int(samples)) if is_whole(samples) else samples
+    if not isinstance(schedule, Constant | Linear | Power):
+        raise ConfigError("samples", shown(samples), "a whole number, Constant, Linear or Power")
+    for field in dataclasses.fields(schedule):  # type: ignore[arg-type]
+        number(f"samples.{field.name}", getattr(schedule, field.name))
     t = np.arange(generations + 1, dtype=float)
     with np.errstate(all="ignore"):
         values = schedule.at(t)

@@ -1,9 +1,12 @@
 """Frozen dataclasses that are JAX pytrees: numbers are leaves, `static()` fields are part of the structure."""
 
 import dataclasses
+import functools
 from typing import Any, TypeVar, dataclass_transform
 
 import jax
+
+from collapse_jax.errors import ConfigError
 
 T = TypeVar("T")
 
@@ -13,15 +16,37 @@ def static(*, default: Any = dataclasses.MISSING) -> Any:
     return dataclasses.field(default=default, metadata={"static": True})
 
 
+class UnknownField(ConfigError, TypeError):
+    """A field that does not exist, or one that has no value."""
+
+
 @dataclass_transform(frozen_default=True, field_specifiers=(dataclasses.field, static))
 def struct(cls: type[T]) -> type[T]:
     """Make `cls` a frozen dataclass and a pytree; the class itself is part of the tree's structure.
 
     Rebuilding a tree skips `__init__`, so leaves may be tracers, shapes or axes. Two structs without leaves are equal
-    only if they are of one class (JAX's own registration compares only the fields' names there).
+    only if they are of one class (JAX's own registration compares only the fields' names there). An argument that is no
+    field, or a field left without a value, raises UnknownField.
     """
     frozen = dataclasses.dataclass(frozen=True)(cls)
     fields = dataclasses.fields(frozen)  # type: ignore[arg-type]
+    made = frozen.__init__
+
+    @functools.wraps(made)
+    def checked(self: T, *values: Any, **named: Any) -> None:
+        names = [field.name for field in fields]
+        unknown = [name for name in named if name not in names]
+        given = {*names[: len(values)], *named}
+        lacking = [f.name for f in fields if f.name not in given and f.default is f.default_factory is dataclasses.MISSING]
+        if unknown:
+            raise UnknownField(
+                f"{cls.__name__}.{unknown[0]}", repr(named[unknown[0]]), "a field that exists: " + ", ".join(names)
+            )
+        if lacking:
+            raise UnknownField(f"{cls.__name__}.{lacking[0]}", "nothing", "given")
+        made(self, *values, **named)
+
+    frozen.__init__ = checked  # type: ignore[method-assign,assignment]
     leaves = tuple(field.name for field in fields if not field.metadata.get("static"))
     fixed = tuple(field.name for field in fields if field.metadata.get("static"))
 

@@ -97,6 +97,7 @@ def worked(base: Path) -> dict[str, dict]:
         case("seed 1", ["raw"], {**VMAPPED, "stride": 1, "seed": 1}),
         case("pmap2", ["raw", "counts"], {**mapped, "stride": 3}),
         case("wide2", WIDE, {"chains": 3}),
+        case("wide chunked", WIDE, {**VMAPPED, "stride": 5}),
         case("one", WIDE, {"chains": 1}),
     ]
     eight = [

@@ -5,12 +5,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 
 from collapse_jax.curation import Context, Curation, curate, select
-from collapse_jax.curation.base import fraction
 from collapse_jax.data import Slots
-from collapse_jax.errors import ConfigError
 from collapse_jax.struct import struct
 
 
@@ -20,7 +17,7 @@ class Multiples(Curation):
 
     of: Any
 
-    def apply(self, key, candidates, context, reference):
+    def apply(self, key, candidates, context):
         return candidates, jnp.where(candidates.samples % self.of == 0, candidates.weight, 0.0)
 
 
@@ -64,7 +61,7 @@ def test_if_none_is_kept_the_filter_is_set_aside_and_the_record_says_so():
 class Reject(Curation):
     """Keeps nothing."""
 
-    def apply(self, key, candidates, context, reference):
+    def apply(self, key, candidates, context):
         return candidates, jnp.zeros_like(candidates.weight)
 
 
@@ -84,14 +81,3 @@ def test_thresholds_are_numbers_inside_one_program():
 
     assert run((Multiples(2),)).tolist() == [0, 2, 4] and run((Multiples(4),)).tolist() == [0, 4, 8]
     assert len(traces) == 1
-
-
-@pytest.mark.parametrize("value", [-0.1, 1.1, "0.5", True, None, [0.1, 0.2], float("nan")])
-def test_a_fraction_is_one_number_from_0_to_1(value):
-    with pytest.raises(ConfigError, match="curation.x = "):
-        fraction("curation.x", value)
-
-
-def test_fractions_at_the_ends_are_allowed():
-    for value in (0, 1, 0.5, np.float32(1), jnp.float32(0.25)):
-        fraction("curation.x", value)

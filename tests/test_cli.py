@@ -74,7 +74,7 @@ def test_help_lists_the_files_flags_and_the_engines(file, capsys):
         (["run", "small.py", "--colour", "3"], ["--colour"]),
         (["run", "small.py", "--parallelism", "vmap"], ["--parallelism", "vmap", "shard_map", "pmap", "jit"]),
         (["run", "small.py", "--samples", "1"], ["experiments[0].samples = 1", "at least 2"]),
-        (["run", "small.py", "--real", "1.5"], ["regime.", "between 0 and 1"]),
+        (["run", "small.py", "--real", "1.5"], ["regime.real = 1.5", "at least 0 and at most 1"]),
         (["run", "small.py", "--chains", "0"], ["chains = 0", "from 1"]),
         (["run", "small.py", "--keep", "none"], ["keep = none", "last:K"]),
         (["resume"], ["run"]),
@@ -98,6 +98,8 @@ def test_what_cannot_be_done_is_one_line_and_exit_two(file, capsys, words, says)
         ("def main(:\n", "imported"),
         ("import nothing_like_this\n", "imported"),
         ("def main(chains: int = 3):\n    return 3\n", "chains"),
+        ("import collapse_jax as cj\ndef main():\n    return cj.Experiment(sampels=3)\n", "Experiment.sampels = 3"),
+        ("import collapse_jax as cj\ndef main():\n    return cj.families.Gaussian(size=3)\n", "Gaussian.size = 3"),
         ("def main():\n    return 3\n", "experiments"),
     ],
 )

@@ -27,7 +27,7 @@ def test_top_p_keeps_the_fewest_that_hold_the_mass(p, expected):
 
 def test_draws_follow_the_distribution_and_never_take_the_impossible():
     rows = jnp.tile(jnp.where(jnp.arange(1024) % 3 == 0, NEVER, jnp.linspace(-2, 2, 1024)), (20_000, 1))
-    tokens = np.asarray(draw(jax.random.key(0), rows))
+    tokens = np.asarray(draw(jax.random.key(0), rows - 2))
     p = np.asarray(jax.nn.softmax(rows[0]))
     assert (p[tokens] > 0).all()
     found = np.bincount(tokens // 64, minlength=16) / len(tokens)
@@ -72,3 +72,16 @@ def test_rules_that_cannot_be_used_are_refused_by_name(rule, field):
     with pytest.raises(ConfigError) as error:
         rule.validate(10)
     assert error.value.field == field
+
+
+@pytest.mark.parametrize("temperature", [1e-4, 1e-30])
+def test_no_temperature_is_too_low_to_be_the_argmax(temperature):
+    logits = 30 * jax.random.normal(jax.random.key(0), (200, 50))
+    chosen = Ancestral(temperature).choose(jax.random.key(1), logits)
+    np.testing.assert_array_equal(chosen, jnp.argmax(logits, axis=1))
+
+
+@pytest.mark.parametrize("wrong", ["hot", 0, -1, None, float("inf"), float("nan"), True, [1.0, 2.0]])
+def test_temperatures_that_are_none_are_refused(wrong):
+    with pytest.raises(ConfigError, match=r"decoding\.temperature = "):
+        Ancestral(wrong).validate(10)

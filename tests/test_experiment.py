@@ -13,9 +13,8 @@ from collapse_jax.regimes import Accumulate, AccumulateSubsample, Fresh, Mix, Re
 BASE = cj.Experiment(cj.sources.Normal(1), cj.families.Gaussian(1), Replace(), 20, 3)
 
 
-def chain(experiment, seed=0):
+def chain(e, seed=0):
     """All records of one chain."""
-    e = cj.resolve(experiment)
     state, records = cj.initial_chain(e, {}, jax.random.key(seed)), []
     for t in range(e.generations + 1):
         state, record = cj.advance(e, {}, state, t)
@@ -53,7 +52,7 @@ def test_a_run_is_one_step_again_and_again_and_the_record_is_plain():
     state, records = chain(BASE)
     assert set(records[0]) == set(records[3]) >= {"trace_ratio", "mean_sq_error", "log_det_ratio", "w2_sq", "log_variance"}
     assert all(np.shape(v) == () for v in records[0].values())
-    _, again = chain(BASE)
+    _, again = chain(cj.resolve(BASE))
     assert all(float(a["trace_ratio"]) == float(b["trace_ratio"]) for a, b in zip(records, again, strict=True))
     _, other = chain(BASE, seed=1)
     assert float(other[0]["trace_ratio"]) != float(records[0]["trace_ratio"])

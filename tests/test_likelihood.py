@@ -11,7 +11,7 @@ from collapse_jax.curation import Context, Likelihood
 from collapse_jax.data import Frame, Slots
 from collapse_jax.errors import ConfigError
 from collapse_jax.families.base import Family
-from collapse_jax.struct import struct
+from collapse_jax.struct import replace, struct
 
 N = 4000
 
@@ -40,7 +40,7 @@ def kept(rule, mean, deviation, scale=1.0):
     context = Context((0.0, 1.0), (mean, deviation), family, {}, jnp.int32(1))
     reference = rule.reference(jax.random.key(1), context, N)
     slots = Slots.of(family.sample(jax.random.key(2), context.current, N, None), 2, family.frame(None))
-    same, weight = rule.apply(jax.random.key(3), slots, context, reference)
+    same, weight = rule.apply(jax.random.key(3), slots, replace(context, reference=reference))
     assert same is slots
     return np.asarray(weight) > 0, np.asarray(slots.absolute())[:, 0]
 
@@ -85,7 +85,7 @@ def test_dropped_candidates_stay_dropped():
     rule = Likelihood(0.0, 1.0)
     slots = Slots(jnp.zeros((3, 1)), jnp.asarray([0.0, 1.0, 0.5]), jnp.ones(3, jnp.int32))
     reference = jnp.asarray([-5.0, 0.0])
-    assert rule.apply(jax.random.key(0), slots, context, reference)[1].tolist() == [0.0, 1.0, 0.5]
+    assert rule.apply(jax.random.key(0), slots, replace(context, reference=reference))[1].tolist() == [0.0, 1.0, 0.5]
 
 
 @pytest.mark.parametrize("low, high", [(0.5, 0.5), (0.9, 0.1), (-0.1, 0.5), (0.1, 1.5), ("a", 0.5), (None, 1), (0.0, True)])

@@ -1,5 +1,6 @@
 """One grid gives one set of bits on 2 and 8 devices, by shard_map and pmap, at any stride, and no program communicates."""
 
+import jax
 import numpy as np
 import polars as pl
 import pytest
@@ -31,6 +32,17 @@ def test_devices_parallelism_and_stride_change_no_bit(done, other):
 def test_a_chain_with_lapack_in_it_has_the_same_bits_on_2_and_8_devices(done):
     mine = bits(done["wide2"]["run"])
     assert mine == bits(done["wide8"]["run"]) and sorted(mine) == sorted(WIDE)
+
+
+def test_a_chunk_of_chains_that_call_lapack_is_never_vmapped(done):
+    """Vmapped LAPACK on two CPU devices would hang here for ever; one after the other, a chunk changes at most rounding."""
+    apart, together = (cj.load(done[name]["run"]).records.filter(pl.col("chain") < 3) for name in ("wide2", "wide chunked"))
+    bound = 13 * 16 * 2.0**-23
+    for metric in GAUSSIAN:
+        np.testing.assert_allclose(apart[metric], together[metric], rtol=bound, atol=bound)
+    assert len(together) == 2 * 3 * 13
+    cpu = jax.devices("cpu")[:1]
+    assert not layout(1, 8, 4, cpu, "shard_map", lapack=True).vmapped and layout(1, 8, 4, cpu, "shard_map").vmapped
 
 
 def test_one_device_and_another_chunk_agree_within_rounding(done):

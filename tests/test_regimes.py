@@ -63,6 +63,9 @@ def test_writing_past_the_capacity_is_an_error():
         store = regime.update(jax.random.key(0), store, new, shared, t)
     with pytest.raises(ValueError, match="slots"):
         regime.update(jax.random.key(0), store, new, shared, 2)
+    # A compiled program cannot raise: it makes the weights NaN, so that no later fit looks sound.
+    full = jax.jit(lambda store: regime.update(jax.random.key(0), store, new, shared, 2))(store)
+    assert np.isnan(full.slots.weight).any() and not np.isnan(store.slots.weight).any()
 
 
 @pytest.mark.parametrize("replacement", [False, True])

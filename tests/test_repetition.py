@@ -17,7 +17,7 @@ TEXT = SimpleNamespace(source=Text(block=64))
 
 def weights(rule, tokens):
     slots = Slots.of(jnp.asarray(tokens), 1)
-    return rule.apply(jax.random.key(0), slots, None, jnp.zeros(0))[1].tolist()
+    return rule.apply(jax.random.key(0), slots, None)[1].tolist()
 
 
 def test_loops_are_dropped_and_what_does_not_repeat_is_kept():
@@ -36,7 +36,7 @@ def test_the_limit_itself_is_kept():
 
 def test_what_was_dropped_or_weighted_before_stays_so():
     slots = Slots(jnp.asarray([[0, 1, 2, 3]] * 3), jnp.asarray([0.0, 0.5, 2.0]), jnp.ones(3, jnp.int32))
-    assert Repetition(2, 0.5).apply(jax.random.key(0), slots, None, jnp.zeros(0))[1].tolist() == [0.0, 0.5, 2.0]
+    assert Repetition(2, 0.5).apply(jax.random.key(0), slots, None)[1].tolist() == [0.0, 0.5, 2.0]
 
 
 def test_the_limit_is_a_leaf_and_n_is_not():

@@ -28,6 +28,14 @@ def test_every_kind_of_experiment_survives_json():
         assert again.label == e.label
 
 
+def test_numbers_of_numpy_come_back_as_pythons():
+    e = cj.Experiment(
+        cj.sources.Normal(np.int64(2)), cj.families.Gaussian(np.int32(2)), cj.regimes.Weighted(np.float32(0.5)), 10, 3
+    )
+    again = from_json(json.loads(json.dumps(to_json(e))))
+    assert (type(again.source.dim), type(again.family.dim), again.regime.real_weight) == (int, int, 0.5)
+
+
 def test_a_class_from_a_users_file_is_found_again(tmp_path):
     path = tmp_path / "mine.py"
     path.write_text(

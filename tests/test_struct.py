@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 
+from collapse_jax.errors import ConfigError
 from collapse_jax.struct import replace, static, struct
 
 
@@ -43,3 +44,11 @@ def test_a_struct_survives_transformations_and_is_frozen():
         out.x = 1
     with pytest.raises(TypeError):
         replace(out, unknown=1)
+
+
+def test_fields_that_do_not_exist_or_have_no_value_are_named():
+    with pytest.raises(ConfigError, match=r"A\.size = 3: .*x, n"):
+        A(1.0, size=3)
+    with pytest.raises(ConfigError, match=r"A\.x = nothing"):
+        A(n=3)
+    assert A(1.0, 5) == A(x=1.0, n=5)

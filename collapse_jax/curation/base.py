@@ -4,10 +4,8 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from collapse_jax.data import Slots
-from collapse_jax.errors import ConfigError
 from collapse_jax.struct import replace, struct
 
 Array = jax.Array
@@ -15,13 +13,17 @@ Array = jax.Array
 
 @struct
 class Context:
-    """What a rule may look at: parameters of generation 0 and of this one, the family, shared arrays, the generation t."""
+    """What a rule may look at: parameters of generation 0 and of this one, the family, shared arrays, the generation t.
+
+    reference: what this rule remembers of generation 0 (see `Curation.reference`).
+    """
 
     first: Any
     current: Any
     family: Any
     shared: Any
     t: Array
+    reference: Any = None
 
 
 class Curation:
@@ -34,16 +36,9 @@ class Curation:
         """What the rule remembers of generation 0, made once from n of its samples (a zero: nothing)."""
         return jnp.zeros(1)
 
-    def apply(self, key: Array, candidates: Slots, context: Context, reference: Array) -> tuple[Slots, Array]:
+    def apply(self, key: Array, candidates: Slots, context: Context) -> tuple[Slots, Array]:
         """The candidates, perhaps edited, and their new weights [n]; weight 0 drops a candidate."""
         raise NotImplementedError(type(self).__name__)
-
-
-def fraction(field: str, value: Any) -> None:
-    """Raise ConfigError unless `value` is one number in [0, 1]."""
-    array = np.asarray(value)
-    if array.ndim or array.dtype.kind not in "iuf" or not 0 <= float(array) <= 1:
-        raise ConfigError(field, value, "one number between 0 and 1")
 
 
 def curate(
@@ -51,7 +46,7 @@ def curate(
 ) -> tuple[Slots, Array]:
     """All rules in turn, then n slots of what is left; and the share of candidates kept, in [0, 1]."""
     for i, (rule, reference) in enumerate(zip(rules, references, strict=True)):
-        candidates, weight = rule.apply(jax.random.fold_in(key, i), candidates, context, reference)
+        candidates, weight = rule.apply(jax.random.fold_in(key, i), candidates, replace(context, reference=reference))
         candidates = replace(candidates, weight=weight)
     return select(candidates, n), jnp.mean((candidates.weight > 0).astype(jnp.float32))
 

@@ -5,7 +5,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from collapse_jax.curation.base import Context, Curation, fraction
+from collapse_jax.checks import number
+from collapse_jax.curation.base import Context, Curation
 from collapse_jax.data import Slots
 from collapse_jax.errors import ConfigError
 from collapse_jax.struct import struct
@@ -25,8 +26,8 @@ class Likelihood(Curation):
     high: Any = 0.95
 
     def validate(self, experiment: Any) -> None:
-        fraction("curation.likelihood.low", self.low)
-        fraction("curation.likelihood.high", self.high)
+        number("curation.likelihood.low", self.low, 0, 1)
+        number("curation.likelihood.high", self.high, 0, 1)
         if not float(self.low) < float(self.high):
             raise ConfigError("curation.likelihood.low", self.low, f"less than high, {self.high}")
 
@@ -36,7 +37,7 @@ class Likelihood(Curation):
         own = Slots.of(family.sample(key, context.first, n, None), 1, family.frame(context.first))
         return jnp.sort(family.log_prob(context.first, own.absolute(), context.shared))
 
-    def apply(self, key: Array, candidates: Slots, context: Context, reference: Array) -> tuple[Slots, Array]:
+    def apply(self, key: Array, candidates: Slots, context: Context) -> tuple[Slots, Array]:
         score = context.family.log_prob(context.first, candidates.absolute(), context.shared)
-        low, high = jnp.quantile(reference, jnp.stack([jnp.asarray(self.low), jnp.asarray(self.high)]))
+        low, high = jnp.quantile(context.reference, jnp.stack([jnp.asarray(self.low), jnp.asarray(self.high)]))
         return candidates, jnp.where((score >= low) & (score <= high), candidates.weight, 0.0)

@@ -5,7 +5,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from collapse_jax.curation.base import Context, Curation, fraction
+from collapse_jax.checks import number, whole
+from collapse_jax.curation.base import Context, Curation
 from collapse_jax.data import Slots
 from collapse_jax.errors import ConfigError
 from collapse_jax.metrics.text import rep_n
@@ -25,10 +26,9 @@ class Repetition(Curation):
         block = getattr(experiment.source, "block", None)
         if block is None:
             raise ConfigError("curation", "Repetition", "a source of token sequences")
-        if isinstance(self.n, bool) or not isinstance(self.n, int) or not 1 <= self.n <= block:
-            raise ConfigError("curation.repetition.n", self.n, f"a whole number from 1 to the block's {block}")
-        fraction("curation.repetition.limit", self.limit)
+        whole("curation.repetition.n", self.n, 1, block, ", the block")
+        number("curation.repetition.limit", self.limit, 0, 1)
 
-    def apply(self, key: Array, candidates: Slots, context: Context, reference: Array) -> tuple[Slots, Array]:
+    def apply(self, key: Array, candidates: Slots, context: Context) -> tuple[Slots, Array]:
         repeated = rep_n(candidates.samples, self.n)
         return candidates, jnp.where(repeated <= self.limit, candidates.weight, 0.0)

@@ -10,7 +10,7 @@ from typing import Any
 
 import jax
 
-from collapse_jax.errors import ConfigError
+from collapse_jax.checks import whole
 
 CACHE = {  # everything is worth keeping: the smallest program here takes longer to compile than to read
     "jax_persistent_cache_min_compile_time_secs": 0,
@@ -93,6 +93,5 @@ def select(devices: int | None) -> list[Any]:
     there = jax.local_devices()
     if devices is None:
         return there
-    if isinstance(devices, bool) or not isinstance(devices, int) or not 1 <= devices <= len(there):
-        raise ConfigError("devices", devices, f"a whole number from 1 to {len(there)}, the devices there are")
+    whole("devices", devices, 1, len(there), ", the devices there are")
     return there[:devices]

@@ -30,6 +30,7 @@ class Layout:
     chunk: int
     devices: tuple[Any, ...]
     parallelism: str = "shard_map"
+    vmapped: bool = True
 
     @property
     def per_experiment(self) -> int:
@@ -78,19 +79,26 @@ class Layout:
         return NamedSharding(self.mesh, P())
 
 
-def layout(experiments: int, chains: int, chunk: int, devices: Sequence[Any], parallelism: str) -> Layout:
-    """A checked Layout; `parallelism="jit"` takes the first device only. Raises ConfigError."""
+def layout(experiments: int, chains: int, chunk: int, devices: Sequence[Any], parallelism: str, lapack: bool = False) -> Layout:
+    """A checked Layout; `parallelism="jit"` takes the first device only. Raises ConfigError.
+
+    lapack: the chains call LAPACK on CPUs; there they are never vmapped, because vmapped LAPACK calls on several CPU devices
+    wait for each other for ever (seen with JAX 0.10.2): a chunk's chains then run one after the other.
+    """
     if parallelism not in PARALLELISMS:
         raise ConfigError("parallelism", parallelism, "one of " + ", ".join(PARALLELISMS))
     if chunk < 1:
         raise ConfigError("chunk", chunk, "at least 1")
-    return Layout(experiments, chains, chunk, tuple(devices[:1] if parallelism == "jit" else devices), parallelism)
+    vmapped = chunk > 1 and not (lapack and getattr(devices[0], "platform", "") == "cpu")
+    return Layout(experiments, chains, chunk, tuple(devices[:1] if parallelism == "jit" else devices), parallelism, vmapped)
 
 
-def over_chains(function: Callable[..., Any], chunk: int) -> Callable[..., Any]:
-    """`function(chain, fixed)` over a leading axis of `chunk` chains; a chunk of one is not vmapped (LAPACK, while loops)."""
-    if chunk > 1:
+def over_chains(function: Callable[..., Any], plan: Layout) -> Callable[..., Any]:
+    """`function(chain, fixed)` over a leading axis of a chunk's chains: vmapped, or one after the other."""
+    if plan.vmapped:
         return jax.vmap(function, in_axes=(0, None))
+    if plan.chunk > 1:
+        return lambda chains, fixed: jax.lax.map(lambda chain: function(chain, fixed), chains)
 
     def alone(chain: Any, fixed: Any) -> Any:
         out = function(jax.tree.map(lambda x: x[0], chain), fixed)
@@ -160,7 +168,7 @@ def visit(plan: Layout, stride: int) -> Callable[..., Any]:
 
     @jax.jit  # for its cache alone: shapes are asked for several times, and the step is traced once
     def step(e: Experiment, shared: Any, chains: Any, t: Any) -> Any:
-        return over_chains(lambda chain, t: advance(e, shared, chain, t), plan.chunk)(chains, t)
+        return over_chains(lambda chain, t: advance(e, shared, chain, t), plan)(chains, t)
 
     def generations(e: Experiment, shared: Any, chains: Any, first: Any, steps: Any) -> Any:
         shapes = jax.eval_shape(step, e, shared, chains, first)[1]

@@ -25,7 +25,9 @@ def to_json(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = {field.name: to_json(getattr(value, field.name)) for field in dataclasses.fields(value)}
         return {"class": place(type(value)), **fields}
-    if isinstance(value, np.ndarray | np.generic | jax.Array):
+    if isinstance(value, np.generic):
+        return to_json(value.item())
+    if isinstance(value, np.ndarray | jax.Array):
         array = np.asarray(value)
         return {"array": array.tolist(), "dtype": str(array.dtype)}
     raise ConfigError("experiment", repr(value), "numbers, text, lists and this package's dataclasses")

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from collapse_jax.checks import choice, whole
 from collapse_jax.engine import parallel
 from collapse_jax.engine.grid import Group, columns, founding, grouped, identity, settle, stack
 from collapse_jax.errors import ConfigError
@@ -34,12 +35,9 @@ class Settings:
         """Raise ConfigError where a number is out of range."""
         for name, least, most in (("chains", 1, 2**24), ("seed", 0, 2**32 - 1), ("stride", 1, LONGEST), ("chunk", 1, 2**24)):
             value = getattr(self, name)
-            if value is None and name in ("stride", "chunk"):
-                continue
-            if isinstance(value, bool) or not isinstance(value, int | np.integer) or not least <= value <= most:
-                raise ConfigError(name, value, f"a whole number from {least} to {most}")
-        if self.parallelism not in parallel.PARALLELISMS:
-            raise ConfigError("parallelism", self.parallelism, "one of " + ", ".join(parallel.PARALLELISMS))
+            if value is not None or name not in ("stride", "chunk"):
+                whole(name, value, least, most)
+        choice("parallelism", self.parallelism, parallel.PARALLELISMS)
 
 
 @dataclass
@@ -93,13 +91,14 @@ class Work:
         """Chains vmapped together: the user's, what this run chose before, or the family's; at least 8 chunks if possible."""
         if self.settings.chunk is not None:
             return min(self.settings.chunk, self.settings.chains)
-        wanted = experiment.family.chunk(max(experiment.samples.capacity, 1))
+        wanted = experiment.family.chunk(max(experiment.samples.capacity, 1), self.devices[0].platform)
         return max(1, min(wanted, self.settings.chains // 8))
 
     def layout(self, group: Group) -> parallel.Layout:
         s = self.settings
-        chunk = self.chunks.get(group.name) or self.chunk(first(group.experiments))
-        return parallel.layout(len(group.indices), s.chains, chunk, self.devices, s.parallelism)
+        e = first(group.experiments)
+        chunk = self.chunks.get(group.name) or self.chunk(e)
+        return parallel.layout(len(group.indices), s.chains, chunk, self.devices, s.parallelism, e.family.lapack)
 
     def keep(self, group: Group) -> str:
         if self.settings.keep is not None:
@@ -139,7 +138,7 @@ class Work:
         """The compiled `advance` of the group: one per signature."""
         if group.name not in self.compiled:
             function = parallel.visit(self.layout(group), self.buffer(group))
-            light = self.layout(group).chunk > 1 and not group.experiments.family.neural
+            light = self.layout(group).vmapped and not group.experiments.family.neural
             self.compiled[group.name] = parallel.compile_program(function, arguments, donate=(3,), light=light)
         return self.compiled[group.name]
 
@@ -183,7 +182,7 @@ class Work:
         name = identity(origin)
         if name not in self.founded:
             s = self.settings
-            plan = parallel.layout(1, s.chains, self.chunk(origin), self.devices, s.parallelism)
+            plan = parallel.layout(1, s.chains, self.chunk(origin), self.devices, s.parallelism, origin.family.lapack)
             stacked = jax.device_put(stack([origin]), plan.everywhere)
             inputs = jax.device_put(padded(self.keys(plan.chain_ids.size), plan), plan.sharding)
             owner = jax.device_put(plan.owner, plan.sharding)
@@ -193,7 +192,7 @@ class Work:
 
                 @jax.jit  # as in parallel.visit: traced once
                 def fits(mine: Experiment, shared: Any, keys: Any) -> Any:
-                    return parallel.over_chains(lambda key, _: founded(mine, shared, key), plan.chunk)(keys, 0)
+                    return parallel.over_chains(lambda key, _: founded(mine, shared, key), plan)(keys, 0)
 
                 self.compiled[structure] = parallel.compile_program(parallel.spread(fits, plan), arguments)
             out = self.compiled[structure](*arguments)

@@ -18,6 +18,7 @@ class Family:
 
     neural = False  # a checkpoint every generation, all of them kept
     trained = False  # takes `start` and `budget`
+    lapack = False  # its chains call LAPACK on CPUs: they are never vmapped there (see parallel.layout)
 
     def validate(self, experiment: Any) -> None:
         """Raise ConfigError where a field, alone or with the rest of the experiment, cannot be used."""
@@ -46,9 +47,12 @@ class Family:
         """Log-probability (density) of every sample: [n], nats."""
         raise NotImplementedError(type(self).__name__)
 
-    def chunk(self, samples: int) -> int:
-        """How many chains a CPU device runs as one vmapped batch (1: one after the other), chosen by measurement."""
-        return 1
+    def chunk(self, samples: int, platform: str) -> int:
+        """How many chains a device of this platform runs as one vmapped batch (1: one after the other).
+
+        Chosen by measurement on CPUs (benchmarks/chunks.py); on accelerators, where none was at hand, wide enough to fill one.
+        """
+        return 1 if platform == "cpu" else 16
 
     def exact(self, experiment: Any) -> bool:
         """Whether sufficient statistics should stand in for samples where the regime allows it."""

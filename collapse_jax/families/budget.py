@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from collapse_jax.checks import whole
 from collapse_jax.errors import ConfigError
 from collapse_jax.struct import static, struct
 
@@ -32,6 +33,6 @@ class Steps:
 
 def check(budget: Any) -> None:
     """Raise ConfigError unless `budget` is Epochs or Steps of at least 1."""
-    good = isinstance(budget, Epochs | Steps)
-    if not good or isinstance(budget.value, bool) or not isinstance(budget.value, int) or budget.value < 1:
-        raise ConfigError("family.budget", budget, "Epochs(n) or Steps(n) with n of at least 1")
+    if not isinstance(budget, Epochs | Steps):
+        raise ConfigError("family.budget", repr(budget), "Epochs(n) or Steps(n) with n of at least 1")
+    whole("family.budget", budget.value)

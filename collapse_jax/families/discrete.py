@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from collapse_jax.checks import choice, whole
 from collapse_jax.data import Slots
 from collapse_jax.errors import ConfigError
 from collapse_jax.families.base import Family, Shared
@@ -29,18 +30,20 @@ class Discrete(Family):
     statistics: bool | None = static(default=None)
 
     def validate(self, experiment: Any) -> None:
-        if isinstance(self.states, bool) or not isinstance(self.states, int) or self.states < 2:
-            raise ConfigError("family.states", self.states, "a whole number of at least 2")
+        whole("family.states", self.states, 2)
+        choice("family.statistics", self.statistics, (None, True, False))
         if getattr(experiment.source, "states", None) != self.states:
             of = getattr(experiment.source, "states", "none")
             raise ConfigError("family.states", self.states, f"the source's number of states ({of})")
         if experiment.decoding is not None:
-            raise ConfigError("decoding", type(experiment.decoding).__name__, "None for a discrete family")
+            raise ConfigError("decoding", repr(experiment.decoding), "None for a discrete family")
 
     def exact(self, experiment: Any) -> bool:
         return int(table(experiment.samples, experiment.generations).min()) >= MANY * self.states
 
-    def chunk(self, samples: int) -> int:
+    def chunk(self, samples: int, platform: str) -> int:
+        if platform != "cpu":
+            return 1024
         return 16 if self.statistics or samples <= 2000 else 1
 
     def init(self, key: Array, shared: Shared) -> Array:

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from collapse_jax import draws
+from collapse_jax.checks import choice, whole
 from collapse_jax.data import Frame, Slots
 from collapse_jax.decoding import SamplingBias
 from collapse_jax.errors import ConfigError
@@ -42,18 +43,16 @@ class Gaussian(Family):
         from collapse_jax.curation import Likelihood
         from collapse_jax.schedules import table
 
-        if isinstance(self.dim, bool) or not isinstance(self.dim, int) or self.dim < 1:
-            raise ConfigError("family.dim", self.dim, "a whole number of at least 1")
-        if self.estimator not in ("unbiased", "mle"):
-            raise ConfigError("family.estimator", self.estimator, '"unbiased" or "mle"')
-        if self.statistics not in (None, True, False):
-            raise ConfigError("family.statistics", self.statistics, "None, True or False")
-        if self.w2 not in (True, False):
-            raise ConfigError("family.w2", self.w2, "True or False")
+        whole("family.dim", self.dim)
+        choice("family.estimator", self.estimator, ("unbiased", "mle"))
+        choice("family.statistics", self.statistics, (None, True, False))
+        choice("family.w2", self.w2, (False, True))
         if getattr(experiment.source, "dim", None) != self.dim:
             raise ConfigError("family.dim", self.dim, f"the source's dimension ({getattr(experiment.source, 'dim', 'none')})")
-        if experiment.decoding is not None and not isinstance(experiment.decoding, SamplingBias):
-            raise ConfigError("decoding", type(experiment.decoding).__name__, "None or SamplingBias for a Gaussian")
+        if experiment.decoding is not None:
+            if not isinstance(experiment.decoding, SamplingBias):
+                raise ConfigError("decoding", repr(experiment.decoding), "None or SamplingBias for a Gaussian")
+            experiment.decoding.validate()
         smallest = int(table(experiment.samples, experiment.generations).min())
         if self.estimator == "unbiased" and smallest < 2:
             raise ConfigError("samples", smallest, "at least 2 for an unbiased variance")
@@ -63,8 +62,14 @@ class Gaussian(Family):
     def exact(self, experiment: Any) -> bool:
         return True
 
-    def chunk(self, samples: int) -> int:
-        return min(512, max(1, 2048 // samples)) if self.dim == 1 else 1  # in one dimension there is no LAPACK call
+    @property
+    def lapack(self) -> bool:  # type: ignore[override]
+        return self.dim > 1
+
+    def chunk(self, samples: int, platform: str) -> int:
+        if platform != "cpu":
+            return 1024
+        return min(512, max(1, 2048 // samples)) if self.dim == 1 else 1
 
     def init(self, key: Array, shared: Shared) -> GaussianParams:
         return GaussianParams(jnp.zeros(self.dim), Factor.of(jnp.eye(self.dim)))

@@ -4,10 +4,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from jax.flatten_util import ravel_pytree
 
+from collapse_jax.checks import choice, number, whole
 from collapse_jax.data import Slots
 from collapse_jax.decoding import Ancestral, Beam, Greedy
 from collapse_jax.errors import ConfigError
@@ -66,9 +66,7 @@ class Transformer(Family):
 
     def validate(self, experiment: Any) -> None:
         for name in ("vocabulary", "block", "layers", "width", "heads", "mlp", "batch", "evaluations", "test_blocks"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ConfigError(f"family.{name}", value, "a whole number of at least 1")
+            whole(f"family.{name}", getattr(self, name))
         if self.width % self.heads or (self.width // self.heads) % 2:
             raise ConfigError("family.heads", self.heads, f"a divisor of width {self.width} that leaves heads of even size")
         choices = {
@@ -78,28 +76,18 @@ class Transformer(Family):
             "dtype": ("float32", "bfloat16"),
         }
         for name, allowed in choices.items():
-            if getattr(self, name) not in allowed:
-                raise ConfigError(f"family.{name}", getattr(self, name), "one of " + ", ".join(allowed))
-        if not 0 <= self.dropout < 1:
-            raise ConfigError("family.dropout", self.dropout, "at least 0 and less than 1")
-        for name, low, high in (
-            ("learning_rate", 0, np.inf),
-            ("weight_decay", 0, np.inf),
-            ("warmup", 0, 1),
-            ("final_rate", 0, 1),
-        ):
-            value = getattr(self, name)
-            if isinstance(value, bool | str) or not low <= float(value) <= high:
-                raise ConfigError(f"family.{name}", value, f"a number from {low} to {high}")
-        if isinstance(self.clip, bool | str) or not float(self.clip) > 0:
-            raise ConfigError("family.clip", self.clip, "a number above 0, or infinity")
+            choice(f"family.{name}", getattr(self, name), allowed)
+        number("family.dropout", self.dropout, 0, 0.99)
+        for name, high in (("learning_rate", 1e3), ("weight_decay", 1e3), ("warmup", 1), ("final_rate", 1)):
+            number(f"family.{name}", getattr(self, name), 0, high)
+        number("family.clip", self.clip, 0, above=True, note=", or infinity")
         budgets.check(self.budget)
         for name in ("vocabulary", "block"):
             theirs = getattr(experiment.source, name, None)
             if theirs != getattr(self, name):
                 raise ConfigError(f"family.{name}", getattr(self, name), f"the source's {name} ({theirs or 'none'})")
         if experiment.decoding is not None and not isinstance(experiment.decoding, Ancestral | Greedy | Beam):
-            raise ConfigError("decoding", type(experiment.decoding).__name__, "Ancestral, Greedy or Beam for a language model")
+            raise ConfigError("decoding", repr(experiment.decoding), "Ancestral, Greedy or Beam for a language model")
         if experiment.decoding is not None:
             experiment.decoding.validate(self.vocabulary)
 

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from collapse_jax.checks import number, whole
 from collapse_jax.errors import ConfigError
 from collapse_jax.families.discrete import categorical
 from collapse_jax.sources.base import Shared, Source
@@ -22,8 +23,7 @@ class Normal(Source):
     dim: int = static(default=1)
 
     def validate(self) -> None:
-        if isinstance(self.dim, bool) or not isinstance(self.dim, int) or self.dim < 1:
-            raise ConfigError("source.dim", self.dim, "a whole number of at least 1")
+        whole("source.dim", self.dim)
 
     def draw(self, key: Array, n: int, shared: Shared) -> Array:
         """n samples [n, dim]; the first of them do not depend on n."""
@@ -56,10 +56,8 @@ class Zipf(DiscreteSource):
     exponent: Any = 1.0
 
     def validate(self) -> None:
-        if isinstance(self.states, bool) or not isinstance(self.states, int) or self.states < 2:
-            raise ConfigError("source.states", self.states, "a whole number of at least 2")
-        if isinstance(self.exponent, bool | str) or np.ndim(self.exponent) or not 0 <= float(self.exponent) <= 20:
-            raise ConfigError("source.exponent", self.exponent, "a number from 0 to 20")
+        whole("source.states", self.states, 2)
+        number("source.exponent", self.exponent, 0, 20)
 
     def probabilities(self) -> Array:
         weight = jnp.arange(1, self.states + 1, dtype=jnp.float32) ** -self.exponent

@@ -13,6 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from collapse_jax.checks import whole
 from collapse_jax.errors import ConfigError
 from collapse_jax.metrics.words import word_tables
 from collapse_jax.sources.base import Shared, Source
@@ -47,8 +48,7 @@ class Text(Source):
         object.__setattr__(self, "data_dir", None if self.data_dir is None else str(self.data_dir))
 
     def validate(self) -> None:
-        if isinstance(self.block, bool) or not isinstance(self.block, int) or not 2 <= self.block <= 2**16:
-            raise ConfigError("source.block", self.block, f"a whole number from 2 to {2**16}")
+        whole("source.block", self.block, 2, 2**16)
         if not isinstance(self.tokenizer, BPE | Bytes):
             raise ConfigError("source.tokenizer", repr(self.tokenizer), "BPE(vocabulary) or Bytes()")
         self.tokenizer.validate()

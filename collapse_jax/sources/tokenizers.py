@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import tokenizers as hf
 
+from collapse_jax.checks import whole
 from collapse_jax.errors import ConfigError
 from collapse_jax.struct import static, struct
 
@@ -34,8 +35,7 @@ class BPE:
     vocabulary: int = static(default=1024)
 
     def validate(self) -> None:
-        if isinstance(self.vocabulary, bool) or not isinstance(self.vocabulary, int) or not 257 <= self.vocabulary <= 2**20:
-            raise ConfigError("source.tokenizer.vocabulary", self.vocabulary, f"a whole number from 257 to {2**20}")
+        whole("source.tokenizer.vocabulary", self.vocabulary, 257, 2**20)
 
     def trained(self, text: str) -> Any:
         """The codec for this text. Raises ConfigError where the text is too small for the vocabulary."""

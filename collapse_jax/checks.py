@@ -1,0 +1,42 @@
+"""Checks of single fields: each raises ConfigError, which names the field, its value and what is allowed."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from collapse_jax.errors import ConfigError
+
+
+def is_whole(value: Any) -> bool:
+    """Whether `value` is a whole number of Python's or NumPy's, and no truth value."""
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
+def whole(field: str, value: Any, least: int = 1, most: int | None = None, note: str = "") -> None:
+    """Raise ConfigError unless `value` is a whole number from `least` to `most` (None: any above)."""
+    if not is_whole(value) or value < least or (most is not None and value > most):
+        span = f"of at least {least}" if most is None else f"from {least} to {most}"
+        raise ConfigError(field, shown(value), f"a whole number {span}{note}")
+
+
+def number(field: str, value: Any, low: float = -np.inf, high: float = np.inf, above: bool = False, note: str = "") -> None:
+    """Raise ConfigError unless `value` is one number in [low, high], or with `above` in (low, high]."""
+    array = np.asarray(value) if not isinstance(value, str | bool | None) else np.asarray("")
+    good = array.ndim == 0 and array.dtype.kind in "iuf" and float(array) <= high
+    if not good or not (float(array) > low if above else float(array) >= low):
+        least = f" above {low:g}" if above else f" of at least {low:g}" if np.isfinite(low) else ""
+        most = f" and at most {high:g}" if np.isfinite(high) else ""
+        raise ConfigError(field, shown(value), f"a number{least}{most}{note}")
+
+
+def choice(field: str, value: Any, options: Iterable[Any]) -> None:
+    """Raise ConfigError unless `value` is one of `options`, of the same type."""
+    known = list(options)
+    if not any(type(value) is type(option) and value == option for option in known):
+        raise ConfigError(field, shown(value), "one of " + ", ".join(str(option) for option in known))
+
+
+def shown(value: Any) -> Any:
+    """The value as an error line shows it: text in quotes, so that "5" is told from 5."""
+    return repr(value) if isinstance(value, str) else value
