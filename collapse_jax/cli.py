@@ -238,8 +238,8 @@ def command_demo(arguments: Sequence[str]) -> int:
     def demo(
         out: Path = Path("runs/demo"),
         seed: int = 0,
-        samples: Annotated[int, tyro.conf.arg(help="Blocks of text a generation.")] = 256,
-        steps: Annotated[int, tyro.conf.arg(help="Training steps a fit of the language model.")] = 40,
+        samples: Annotated[int, tyro.conf.arg(help="Blocks of text a generation.")] = 512,
+        steps: Annotated[int, tyro.conf.arg(help="Training steps a fit of the language model.")] = 288,
         json: bool = False,
     ) -> int:
         """Language models collapse on the King James Bible, beside Gaussian and discrete chains that match theory."""

@@ -76,3 +76,38 @@ def standard_moments(key: Array, d: int, count: Array) -> tuple[Array, Array]:
     square = jnp.pad(jnp.concatenate([lines[: d // 2, ::-1], lines[::-1]]), ((0, 0), (0, 1)))
     triangle = np.tril(np.ones((d, d), bool), -1)
     return mean, jnp.where(triangle & (column < dof), normal_of(square), jnp.where(np.eye(d, dtype=bool), diagonal, 0.0))
+
+
+def below(key: Array, total: Array, shape: tuple[int, ...]) -> Array:
+    """Whole numbers uniform on 0 … total - 1, by 32 bits each: uint32. (A float32 uniform has 2^23 values only.)"""
+    return scaled_down(jax.random.bits(key, shape, jnp.uint32), jnp.asarray(total).astype(jnp.uint32))
+
+
+def scaled_down(bits: Array, total: Array) -> Array:
+    """floor(bits * total / 2^32) without 64-bit numbers."""
+    high, low = bits >> 16, bits & 0xFFFF
+    top, bottom = total >> 16, total & 0xFFFF
+    one = high * bottom + (low * bottom >> 16)
+    two = low * top + (one & 0xFFFF)
+    return high * top + (one >> 16) + (two >> 16)
+
+
+def distinct(key: Array, total: Array, count: Array, slots: int) -> Array:
+    """`count` different numbers of 0 … total - 1, every set of them alike, then any: int32 [slots]; total >= 2 count.
+
+    The first different ones of 2 slots + 64 draws with replacement: the cost does not depend on `total`. Where there are
+    too few (at total = 2 count, below 1 in 10^8), all are drawn again, which favours no number either.
+    """
+    n = 2 * slots + 64
+
+    def draw(state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+        i = state[0]
+        values = below(jax.random.fold_in(key, i), total, (n,)).astype(jnp.int32)
+        order = jnp.argsort(values, stable=True)
+        ascending = values[order]
+        repeated = jnp.concatenate([jnp.zeros(1, bool), ascending[1:] == ascending[:-1]])
+        later = jnp.zeros(n, bool).at[order].set(repeated)
+        return i + 1, values[jnp.argsort(later, stable=True)[:slots]], n - jnp.sum(later)
+
+    start = (jnp.uint32(0), jnp.zeros(slots, jnp.int32), jnp.zeros((), jnp.int32))
+    return jax.lax.while_loop(lambda state: state[2] < count, draw, start)[1]

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from collapse_jax import schedules
+from collapse_jax import draws, schedules
 from collapse_jax.checks import choice, number, shown, whole
 from collapse_jax.data import Slots, empty, join
 from collapse_jax.errors import ConfigError
@@ -87,10 +87,9 @@ class Replace(Regime):
 
 @struct
 class Grown:
-    """All samples so far in the first `size` slots; the next model is trained on the first `m` of `index`, if not on all."""
+    """All samples so far in the first slots; the next model is trained on the first `m` of `index`, if not on all."""
 
     slots: Slots
-    size: Array
     index: Array | None = None
     m: Array | None = None
 
@@ -102,7 +101,7 @@ class Accumulate(Regime):
     def begin(self, real: Data, shared: Shared) -> Any:
         if not isinstance(real, Slots):
             return real
-        return Grown(empty(real, shared["sizes"].total).write(real, jnp.int32(0)), size(shared, 0))
+        return Grown(empty(real, shared["sizes"].total).write(real, jnp.int32(0)))
 
     def training_set(self, store: Any, shared: Shared) -> Data:
         return store.slots if isinstance(store, Grown) else store
@@ -116,13 +115,23 @@ def append(store: Grown, new: Slots, shared: Shared, t: Array | int) -> Grown:
 
     Past it: ValueError, or, inside a compiled program, weights that are NaN, and with them every later fit.
     """
-    count, capacity = size(shared, t + 1), shared["sizes"].capacity
-    full = store.size + capacity > store.slots.samples.shape[0]
+    count, capacity, at = size(shared, t + 1), shared["sizes"].capacity, held(shared, t)
+    full = at + capacity > store.slots.samples.shape[0]
     if not isinstance(full, jax.core.Tracer) and full:
         raise ValueError(f"the store's {store.slots.samples.shape[0]} slots hold the generations of this experiment only")
     written = join([new], [count], capacity)
     written = replace(written, weight=jnp.where(full, jnp.nan, written.weight))
-    return replace(store, slots=store.slots.write(written, store.size), size=store.size + count)
+    return replace(store, slots=store.slots.write(written, at))
+
+
+def held(shared: Shared, t: Array | int) -> Array:
+    """How many samples all generations up to t have together.
+
+    Told from t, not kept by each chain: chains that are vmapped then write to one place, which is a copy, not a scatter.
+    """
+    counts = jnp.asarray(shared["sizes"].counts)
+    last = counts.shape[0] - 1
+    return jnp.sum(jnp.where(jnp.arange(last + 1) <= t, counts, 0)) + jnp.maximum(t - last, 0) * counts[last]
 
 
 @struct
@@ -143,7 +152,7 @@ class AccumulateSubsample(Regime):
     def begin(self, real: Slots, shared: Shared) -> Grown:
         store = empty(real, shared["sizes"].total).write(real, jnp.int32(0))
         m = size(shared, 0)
-        return Grown(store, m, jnp.arange(shared["sizes"].capacity, dtype=jnp.int32), m)
+        return Grown(store, jnp.arange(shared["sizes"].capacity, dtype=jnp.int32), m)
 
     def training_set(self, store: Grown, shared: Shared) -> Slots:
         assert store.index is not None and store.m is not None
@@ -152,13 +161,21 @@ class AccumulateSubsample(Regime):
 
     def update(self, key: Array, store: Grown, new: Slots, shared: Shared, t: Array | int) -> Grown:
         store = append(store, new, shared, t)
-        slots, total = shared["sizes"].capacity, store.slots.samples.shape[0]
+        slots, total, m = shared["sizes"].capacity, store.slots.samples.shape[0], size(shared, t + 1)
+        filled = held(shared, t + 1)
+
+        def few() -> Array:
+            return draws.distinct(key, filled, m, slots)
+
+        def shuffle() -> Array:
+            order = jnp.where(jnp.arange(total) < filled, jax.random.bits(key, (total,)) >> 1, jnp.uint32(2**32 - 1))
+            return jnp.argsort(order)[:slots].astype(jnp.int32)
+
         if self.replacement:
-            index = jnp.minimum((jax.random.uniform(key, (slots,)) * store.size).astype(jnp.int32), store.size - 1)
+            index = draws.below(key, filled, (slots,)).astype(jnp.int32)
         else:
-            order = jnp.where(jnp.arange(total) < store.size, jax.random.bits(key, (total,)) >> 1, jnp.uint32(2**32 - 1))
-            index = jnp.argsort(order)[:slots].astype(jnp.int32)
-        return replace(store, index=index, m=size(shared, t + 1))
+            index = jax.lax.cond(filled >= 2 * m, few, shuffle)
+        return replace(store, index=index, m=m)
 
 
 @struct
@@ -191,7 +208,8 @@ class Mix(Regime):
         choice("regime.kept", self.kept, KEPT)
         number("regime.previous", self.previous, 0, 1)
         rest = 1.0 - real - self.previous if self.model is None else share_table(self.model, len(samples), "regime.model")
-        for name, value in (("real", real), ("model", rest)):
+        shares = [("model", rest), ("real", real)]
+        for name, value in shares if self.model is not None else reversed(shares):
             within("regime." + name, value)
         total = np.asarray(rest) + self.previous + real
         if not np.allclose(total, 1.0, atol=1e-6):

@@ -51,6 +51,7 @@ def main(
         width=width,
         heads=heads,
         learning_rate=learning_rate,
+        warmup=0.2,
         select=select,
         dtype=dtype,
         budget=cj.families.Epochs(epochs),

@@ -8,10 +8,11 @@ from scipy import stats
 
 from collapse_jax.data import Slots
 from collapse_jax.decoding import Greedy
+from collapse_jax.draws import scaled_down
 from collapse_jax.errors import ConfigError
 from collapse_jax.experiment import Experiment, advance, initial_chain, resolve
 from collapse_jax.families.counts import Counts
-from collapse_jax.families.discrete import Discrete, categorical, scaled_down
+from collapse_jax.families.discrete import Discrete, categorical
 from collapse_jax.regimes import Mix, Replace
 from collapse_jax.sources.analytic import Normal, Zipf
 from collapse_jax.theory import predict

@@ -1,5 +1,7 @@
 """Facts about the random draws that exact statistics are made of."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -85,3 +87,23 @@ def test_scatter_of_few_samples_has_rank_count_minus_one():
 def test_bartlett_is_the_factor_of_standard_moments():
     key = jax.random.key(5)
     assert (draws.bartlett(key, 4, 9.0) == draws.standard_moments(key, 4, 10.0)[1]).all()
+
+
+@pytest.mark.parametrize(("total", "count", "slots"), [(6, 3, 3), (7, 3, 5), (40, 2, 2)])
+def test_every_set_of_different_numbers_is_as_likely(total, count, slots):
+    n = 20_000
+    keys = jax.random.split(jax.random.key(1), n)
+    found = np.asarray(jax.jit(jax.vmap(lambda key: draws.distinct(key, total, count, slots)))(keys))[:, :count]
+    assert found.min() >= 0 and found.max() < total and (np.diff(np.sort(found, axis=1)) > 0).all()
+    sets = np.unique(np.sort(found, axis=1), axis=0, return_counts=True)[1]
+    assert len(sets) == math.comb(total, count)
+    expected = n / len(sets)
+    # chi-square over all sets, mean k - 1 and variance 2 (k - 1)
+    assert ((sets - expected) ** 2 / expected).sum() < len(sets) - 1 + 4 * np.sqrt(2 * (len(sets) - 1))
+
+
+def test_a_subset_of_a_large_pool_costs_no_pass_over_it():
+    found = np.asarray(jax.jit(lambda key: draws.distinct(key, 2**31 - 1, 500, 500))(jax.random.key(0)))
+    assert len(np.unique(found)) == 500 and found.min() >= 0
+    # Uniform on 0 … 2^31 - 1: mean and standard error of 500 numbers.
+    assert abs(found.mean() / 2**31 - 0.5) < 4 / np.sqrt(12 * 500)

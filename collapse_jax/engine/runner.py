@@ -24,7 +24,7 @@ from collapse_jax.engine.work import Work, first
 from collapse_jax.errors import Stopped
 
 FIRST_VISIT = 16  # generations of a cheap family's first visit, from whose time the next ones' length follows
-VISIT_SECONDS = 1.0
+VISIT_SECONDS = 1.0  # of computing, at least
 
 
 def execute(work: Work, folder: Path) -> None:
@@ -66,6 +66,7 @@ def run_group(work: Work, group: Group, folder: Path, records: Records, progress
             arguments = (*arguments[:3], chains, *arguments[4:])
             host = {name: on_host(value, plan)[:, :, :steps] for name, value in out.items()}
             spent = time.monotonic() - began
+            written = time.monotonic()
             with writing(folder, hint):
                 texts = host.pop("sample", None)
                 if texts is not None:
@@ -75,6 +76,7 @@ def run_group(work: Work, group: Group, folder: Path, records: Records, progress
                 chain = np.tile(np.arange(plan.chains, dtype=np.int32), plan.experiments)
                 records.write(group.name, done + 1, done + steps, frame(flat, index, chain, done + 1))
                 checkpoints.save(done + steps, chains if plan.used == plan.chunks else trimmed(chains))
+            saving = time.monotonic() - written
             done += steps
             progress.advance(bar, steps)
             if asked.is_set():
@@ -82,7 +84,8 @@ def run_group(work: Work, group: Group, folder: Path, records: Records, progress
                     checkpoints.wait()
                 raise Stopped(f"stopped after generation {done} of group {group.name}; {hint}")
             if not work.settings.stride and longest > 1:
-                steps = int(max(1, min(longest, steps * VISIT_SECONDS / max(spent, 1e-3))))
+                wanted = max(VISIT_SECONDS, 3 * saving)  # at most a quarter of the time goes to writing large stores
+                steps = int(max(1, min(longest, steps * wanted / max(spent, 1e-3))))
         with writing(folder, hint):
             checkpoints.wait()
     finally:

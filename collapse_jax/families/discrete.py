@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from collapse_jax import draws
 from collapse_jax.checks import choice, whole
 from collapse_jax.data import Slots
 from collapse_jax.errors import ConfigError
@@ -84,14 +85,5 @@ def categorical(key: Array, p: Array, n: int) -> Array:
     # What each state has beyond whole units is summed as well: state by state it would be lost.
     parts = ((scaled - whole) * 2.0 ** (31 - bits)).astype(jnp.uint32)
     cumulative = jnp.cumsum(whole.astype(jnp.uint32)) + (jnp.cumsum(parts) >> (31 - bits))
-    target = scaled_down(jax.random.bits(key, (n,), jnp.uint32), cumulative[-1])
+    target = draws.below(key, cumulative[-1], (n,))
     return jnp.searchsorted(cumulative, target, side="right").astype(jnp.int32)
-
-
-def scaled_down(bits: Array, total: Array) -> Array:
-    """floor(bits * total / 2^32) without 64-bit numbers: uniform on 0 … total - 1."""
-    high, low = bits >> 16, bits & 0xFFFF
-    top, bottom = total >> 16, total & 0xFFFF
-    one = high * bottom + (low * bottom >> 16)
-    two = low * top + (one & 0xFFFF)
-    return high * top + (one >> 16) + (two >> 16)
