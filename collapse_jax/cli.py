@@ -27,6 +27,7 @@ def engine_flags(
     keep: str | None = None,
     chunk: int | None = None,
     launcher: Literal["local"] = "local",
+    x64: bool = False,
     json: bool = False,
 ) -> None:
     """The flags of `collapse run` and `collapse plan` that are not the experiment file's own.
@@ -41,8 +42,16 @@ def engine_flags(
         keep: Checkpoints to keep: all, last:K or every:K.
         chunk: Chains vmapped together on a device (default: the family's own).
         launcher: Where the run's processes are started.
+        x64: Compute closed forms in float64, for comparisons on CPUs.
         json: Print the result as JSON.
     """
+
+
+def precision(x64: bool) -> None:
+    """float64 (or float32) as the default of closed-form families, in this process."""
+    import jax
+
+    jax.config.update("jax_enable_x64", x64)
 
 
 def with_engine_flags(main: Callable[..., Any], action: Callable[..., Any]) -> Callable[..., Any]:
@@ -54,6 +63,8 @@ def with_engine_flags(main: Callable[..., Any], action: Callable[..., Any]) -> C
 
     def both(**values: Any) -> Any:
         flags = {name: values.pop(name) for name in engine}
+        if flags.pop("x64"):
+            precision(True)
         return action(main(**values), **flags)
 
     kinds = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in (*own.values(), *engine.values())]

@@ -107,7 +107,7 @@ def distinct(key: Array, total: Array, count: Array, slots: int) -> Array:
         ascending = values[order]
         repeated = jnp.concatenate([jnp.zeros(1, bool), ascending[1:] == ascending[:-1]])
         later = jnp.zeros(n, bool).at[order].set(repeated)
-        return i + 1, values[jnp.argsort(later, stable=True)[:slots]], n - jnp.sum(later)
+        return i + 1, values[jnp.argsort(later, stable=True)[:slots]], n - jnp.sum(later, dtype=jnp.int32)
 
     start = (jnp.uint32(0), jnp.zeros(slots, jnp.int32), jnp.zeros((), jnp.int32))
     return jax.lax.while_loop(lambda state: state[2] < count, draw, start)[1]

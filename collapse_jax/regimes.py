@@ -131,7 +131,7 @@ def held(shared: Shared, t: Array | int) -> Array:
     """
     counts = jnp.asarray(shared["sizes"].counts)
     last = counts.shape[0] - 1
-    return jnp.sum(jnp.where(jnp.arange(last + 1) <= t, counts, 0)) + jnp.maximum(t - last, 0) * counts[last]
+    return jnp.sum(jnp.where(jnp.arange(last + 1) <= t, counts, 0), dtype=jnp.int32) + jnp.maximum(t - last, 0) * counts[last]
 
 
 @struct
@@ -310,7 +310,7 @@ class Weighted(Regime):
 def shuffled(key: Array, slots: Slots) -> Array:
     """A random order of the filled slots, the empty ones after them: int32 [n]."""
     order = jnp.where(slots.weight > 0, jax.random.uniform(key, slots.weight.shape), 2.0)
-    return jnp.argsort(order)
+    return jnp.argsort(order).astype(jnp.int32)
 
 
 def share_table(value: Any, n: int, field: str = "regime.real") -> np.ndarray:

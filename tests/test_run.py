@@ -2,6 +2,7 @@
 
 import json
 
+import jax
 import numpy as np
 import polars as pl
 import pytest
@@ -117,11 +118,22 @@ def test_base_weights_are_kept_with_the_run(tmp_path):
     e = cj.Experiment(source, family, cj.regimes.Replace(), 8, 1, start="base")
     with pytest.raises(cj.ConfigError, match="start"):
         cj.run(e, chains=2, out=tmp_path / "r")
-    import jax
-
     base = family.init(jax.random.key(5), {})
     run = cj.run(e, chains=2, out=tmp_path / "r", base=base)
     # One step at the very end of its warm-up moves every weight by at most the rate, so all generations stay beside the base.
     moved = jax.tree.map(lambda a, b: float(abs(a[0] - b).max()), run.params(0), base)
     assert 0 < max(jax.tree.leaves(moved)) < 0.02
     assert cj.resume(tmp_path / "r").finished
+
+
+def test_a_run_in_double_precision_stays_one(tmp_path):
+    e = cj.varied(BASE, family=cj.families.Gaussian(1, statistics=False))
+    with jax.enable_x64(True):
+        run = cj.run(cj.grid(e, regime=[cj.regimes.Replace(), cj.regimes.AccumulateSubsample()]), chains=4, out=tmp_path / "r")
+        assert run.records["log_variance"].dtype == pl.Float64
+    with pytest.raises(cj.ConfigError, match="x64: True, now False"):
+        cj.run(run.experiments, chains=4, out=tmp_path / "r")
+    assert cj.resume(tmp_path / "r").finished and run.params(0).mean.dtype == np.float64
+    assert not jax.config.jax_enable_x64
+    single = cj.run(e, chains=4, out=tmp_path / "s").records
+    assert single["log_variance"].dtype == pl.Float32

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import jax
 import polars as pl
 
 from collapse_jax.engine import devices as machine
@@ -57,6 +58,11 @@ class Run:
 
     def params(self, experiment: int = 0, generation: int | None = None) -> Any:
         """Parameters of all chains of an experiment, leaves [chains, ...], at a checkpointed generation (None: the newest)."""
+        with precision(self):
+            return self.read_params(experiment, generation)
+
+    def read_params(self, experiment: int, generation: int | None) -> Any:
+        """`params`, in the run's own precision."""
         work = reopened(self, None, None)
         work.load()
         group = next((g for g in work.groups if experiment in g.indices), None)
@@ -74,8 +80,6 @@ class Run:
             checkpoints.close()
         place = group.indices.index(experiment) * plan.per_experiment
         take = lambda x: x[place : place + plan.per_experiment].reshape(-1, *x.shape[2:])[: plan.chains]
-        import jax
-
         return jax.tree.map(take, chains.params)
 
 
@@ -111,8 +115,6 @@ def run(
 
 def started(work: Work, folder: Path) -> Run:
     """Check the folder, write or compare run.json, and run to the end."""
-    import jax
-
     rundir.claim(folder)
     with RunLock(folder):
         work.folder = folder
@@ -144,8 +146,6 @@ def started(work: Work, folder: Path) -> Run:
 
 def restored_base(work: Work, folder: Path) -> Any:
     """The base parameters that the run was started with."""
-    import jax
-
     experiment = next(e for e in work.settled if e.start == "base")
     store = Checkpoints(folder / "base")
     try:
@@ -171,6 +171,7 @@ def describe(work: Work) -> dict[str, Any]:
         "groups": groups,
         "base": work.base is not None,
         "identity": rundir.config_hash([experiments, [settings[name] for name in DECISIVE]]),
+        "x64": bool(jax.config.jax_enable_x64),  # type: ignore[attr-defined]
         "devices": len(work.devices),
         **rundir.circumstances(list(work.devices)),
     }
@@ -182,6 +183,7 @@ def compare(config: dict[str, Any], work: Work) -> None:
     then: dict[str, Any] = {"experiments": config["experiments"], "settings": dataclasses.asdict(work.settings)}
     for name in DECISIVE:
         then["settings"][name] = config["settings"].get(name)
+    then["x64"], now["x64"] = bool(config.get("x64")), bool(jax.config.jax_enable_x64)  # type: ignore[attr-defined]
     found = rundir.differences(then, now)
     if found:
         more = f" and {len(found) - 3} more" if len(found) > 3 else ""
@@ -210,4 +212,10 @@ def load(folder: str | Path) -> Run:
 def resume(folder: str | Path, devices: int | None = None, parallelism: str | None = None) -> Run:
     """Go on with a run from its last whole checkpoint to its end; a finished run is left as it is."""
     run = load(folder)
-    return started(reopened(run, devices, parallelism), run.folder)
+    with precision(run):
+        return started(reopened(run, devices, parallelism), run.folder)
+
+
+def precision(run: Run) -> Any:
+    """A context in which JAX computes in the run's own precision."""
+    return jax.enable_x64(bool(run.config.get("x64")))

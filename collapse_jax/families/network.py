@@ -113,12 +113,12 @@ def initial(key: Array, shape: tuple[Any, ...]) -> Any:
     All weights come from one draw: a sampler for each would take seconds to compile.
     """
     leaves, tree = jax.tree_util.tree_flatten_with_path(nnx.to_pure_dict(structure(shape)[1]))
-    drawn = 0.02 * jax.random.normal(key, (sum(leaf.size for _, leaf in leaves),))
+    drawn = 0.02 * jax.random.normal(key, (sum(leaf.size for _, leaf in leaves),), jnp.float32)
     made, at = [], 0
     for path, leaf in leaves:
         name = path[-1].key
         some = drawn[at : at + leaf.size].reshape(leaf.shape)
-        made.append(some if name in ("kernel", "embedding") else jnp.full(leaf.shape, float(name == "scale")))
+        made.append(some if name in ("kernel", "embedding") else jnp.full(leaf.shape, float(name == "scale"), jnp.float32))
         at += leaf.size
     return jax.tree_util.tree_unflatten(tree, made)
 

@@ -137,7 +137,7 @@ class Transformer(Family):
 
         def order(epoch: Array) -> Array:
             u = jax.random.uniform(jax.random.fold_in(key, epoch), train.weight.shape)
-            return jnp.argsort(jnp.where(train.weight > 0, u, 2.0))
+            return jnp.argsort(jnp.where(train.weight > 0, u, 2.0)).astype(jnp.int32)
 
         def step(i: Array, carry: Any) -> Any:
             flat, state, shuffled, total, best, found = carry
@@ -147,8 +147,8 @@ class Transformer(Family):
             blocks, weight = train.samples[index], train.weight[index]
             loss, slope = jax.value_and_grad(lambda flat: self.loss(tree(flat), blocks, weight, noise))(flat)
             update, state = adam.update(slope, state, flat)
-            flat = flat - self.rate(i, steps) * update
-            total = total + jnp.where(i >= steps - per_pass, loss, 0.0)
+            flat = flat - (self.rate(i, steps) * update).astype(flat.dtype)
+            total = total + jnp.where(i >= steps - per_pass, loss, 0.0).astype(total.dtype)
             if self.select == "best":
                 look = ((i + 1) % every == 0) | (i + 1 == steps)
                 score = jax.lax.cond(look, validation, lambda flat: jnp.float32(jnp.inf), flat)
