@@ -1,7 +1,11 @@
 """The SkyPilot task: a spot TPU slice that installs from the lock, runs an experiment that exists, and recovers."""
 
 import importlib.util
+import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -32,10 +36,44 @@ def test_the_experiments_flags_are_ones_it_has(capsys):
     assert all(flag in shown for flag in re.findall(r"--[a-z]+", task["run"]))
 
 
-@pytest.mark.skipif(importlib.util.find_spec("sky") is None, reason="SkyPilot (extra launch) is not installed")
-def test_skypilots_own_parser_takes_it():
-    import sky
+PARSE = """
+import json, sys, sky
+task = sky.Task.from_yaml(sys.argv[1])
+task.validate()
+(resources,) = task.resources
+print(json.dumps({
+    "name": task.name, "spot": resources.use_spot, "accelerators": resources.accelerators, "cloud": str(resources.cloud),
+    "recovery": resources.job_recovery, "mounts": {path: str(s.mode) for path, s in task.storage_mounts.items()},
+    "nodes": task.num_nodes, "envs": task.envs,
+}))
+"""
 
-    task = sky.Task.from_yaml(str(TASK))
-    (resources,) = task.resources
-    assert resources.use_spot and "tpu" in str(resources.accelerators).lower()
+
+def skypilot():
+    """A Python that has SkyPilot: this one, or that of `make test`; None: neither."""
+    if importlib.util.find_spec("sky") is not None:
+        return sys.executable
+    apart = ROOT / ".venv-launch" / "bin" / "python"
+    return str(apart) if apart.exists() else None
+
+
+@pytest.mark.skipif(skypilot() is None, reason="SkyPilot (extra launch) is not installed, nor is there make's .venv-launch")
+@pytest.mark.parametrize("spoilt", [None, "use_spot: perhaps"])
+def test_skypilots_own_parser_takes_the_task_and_no_other(tmp_path, spoilt):
+    path = TASK
+    if spoilt:
+        path = tmp_path / "task.yaml"
+        path.write_text(TASK.read_text().replace("use_spot: true", spoilt))
+    home = {**os.environ, "HOME": str(tmp_path), "SKYPILOT_DISABLE_USAGE_COLLECTION": "1"}
+    done = subprocess.run(
+        [skypilot(), "-c", PARSE, str(path)], capture_output=True, text=True, timeout=200, env=home, cwd=ROOT, check=False
+    )
+    if spoilt:
+        assert done.returncode != 0 and "use_spot" in done.stderr
+        return
+    assert done.returncode == 0, done.stderr[-2000:]
+    parsed = json.loads(done.stdout.splitlines()[-1])
+    assert parsed["spot"] is True and parsed["cloud"] == "GCP" and parsed["nodes"] == 1
+    (accelerator,) = parsed["accelerators"]
+    assert accelerator.startswith("tpu-v5litepod-") and int(accelerator.rsplit("-", 1)[1]) <= 8  # a slice of one host
+    assert parsed["recovery"]["strategy"] and list(parsed["mounts"]) == ["/runs"] and "MOUNT" in parsed["mounts"]["/runs"]
