@@ -36,7 +36,7 @@ format: $(VENV)/ready
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# Kills runs of every family at random moments and compares what they resume to (about half an hour).
+# Kills runs of every family at random moments and compares what they resume to (about four minutes).
 soak: $(VENV)/ready
 	$(BIN)/python -m pytest -m soak -n 0 -s --timeout 3600
 

@@ -16,7 +16,9 @@ Case = Literal["gaussian_grid", "training", "sampling", "devices", "programs"]
 
 def measure(python: str, script: str, *words: str, **environment: str) -> dict:
     """The line of JSON that a script prints, in a process of its own."""
-    env = {**os.environ, "PYTHONPATH": str(HERE.parent), **environment}
+    # A machine may hold OpenBLAS back from its best kernels; peers are timed without that.
+    mine = {name: value for name, value in os.environ.items() if not name.startswith("OPENBLAS_")}
+    env = {**mine, "PYTHONPATH": str(HERE.parent), **environment}
     done = subprocess.run([python, str(HERE / script), *words], capture_output=True, text=True, env=env, check=False)
     if done.returncode:
         sys.exit(f"{script} {' '.join(words)} failed: {done.stderr.strip().splitlines()[-1]}")

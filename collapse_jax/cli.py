@@ -26,6 +26,7 @@ def engine_flags(
     stride: int | None = None,
     keep: str | None = None,
     chunk: int | None = None,
+    base: Path | None = None,
     launcher: Literal["local"] = "local",
     x64: bool = False,
     json: bool = False,
@@ -41,6 +42,7 @@ def engine_flags(
         stride: Generations between host visits (default: 1 for neural families, about a second's worth for cheap ones).
         keep: Checkpoints to keep: all, last:K or every:K.
         chunk: Chains vmapped together on a device (default: the family's own).
+        base: Run whose newest model fits start from, where an experiment says start="base".
         launcher: Where the run's processes are started.
         x64: Compute closed forms in float64, for comparisons on CPUs.
         json: Print the result as JSON.

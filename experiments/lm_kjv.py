@@ -23,7 +23,7 @@ def main(
     block: int = 64,
     learning_rate: float = 3e-3,
     temperature: float = 1.0,
-    start: Literal["scratch", "previous"] = "scratch",
+    start: Literal["scratch", "previous", "base"] = "scratch",
     select: Literal["last", "best"] = "last",
     dtype: Literal["float32", "bfloat16"] = "float32",
 ) -> list[cj.Experiment]:
@@ -40,7 +40,7 @@ def main(
         block: Tokens per block.
         learning_rate: AdamW's peak.
         temperature: Of ancestral sampling.
-        start: What each fit starts from.
+        start: What each fit starts from (base: the newest model of the run that --base names).
         select: Parameters kept of a fit.
         dtype: Of activations.
     """

@@ -28,6 +28,19 @@ def test_greedy_and_cold_sampling_take_the_likeliest_token_each_time():
     np.testing.assert_array_equal(FAMILY.generate(jax.random.key(1), PARAMS, PROMPTS, 4, Ancestral(1e-5)), expected)
 
 
+def test_sampling_with_the_cache_is_sampling_without_it():
+    """The same tokens as by the whole sequence's logits at every step, with the keys that `generation.drawn` derives."""
+    rule = Ancestral(0.7, top_k=4, top_p=0.9)
+    prompts = jax.random.randint(jax.random.key(5), (16, 2), 0, 5)
+    key = jax.random.fold_in(jax.random.key(9), 0)
+    tokens = prompts
+    for t in range(2, 6):
+        chosen = rule.choose(jax.random.fold_in(key, t), FAMILY.logits(PARAMS, tokens)[:, -1])
+        tokens = jnp.concatenate([tokens, chosen[:, None]], axis=1)
+    np.testing.assert_array_equal(FAMILY.generate(jax.random.key(9), PARAMS, prompts, 4, rule), tokens)
+    assert len(np.unique(np.asarray(tokens), axis=0)) > 4
+
+
 def test_a_beam_as_wide_as_everything_finds_the_likeliest_sequence():
     found = FAMILY.generate(jax.random.key(0), PARAMS, PROMPTS, 2, Beam(5))
     for prompt, sequence in zip(PROMPTS, found, strict=True):

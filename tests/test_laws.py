@@ -3,6 +3,7 @@
 import numpy as np
 import polars as pl
 import pytest
+from scipy.stats import ks_2samp
 
 import collapse_jax as cj
 from collapse_jax.regimes import Accumulate, AccumulateSubsample, Fresh, Mix, Replace, Weighted
@@ -64,7 +65,6 @@ def test_the_median_is_near_the_exponential_of_the_mean_logarithm(runs):
 
 def test_samples_and_statistics_agree_in_distribution(runs):
     """Two-sample Kolmogorov–Smirnov tests (the arms are paired, which makes them conservative only at generation 0)."""
-    from scipy.stats import ks_2samp
 
     def key(e):
         return (repr(e.regime), e.family.estimator)
@@ -110,10 +110,17 @@ def test_discrete_chains_follow_wright_and_fisher(tmp_path):
 
 
 def test_ten_thousand_generations_do_not_stall_on_samples_or_statistics(tmp_path):
-    base = cj.Experiment(cj.sources.Normal(1), cj.families.Gaussian(1), Replace(), 10, 10_000, metrics=["log_variance"])
+    base = cj.Experiment(
+        cj.sources.Normal(1), cj.families.Gaussian(1), Replace(), 10, 10_000, metrics=["log_variance", "mean_sq_error"]
+    )
     arms = [base, cj.varied(base, family=cj.families.Gaussian(1, statistics=False))]
     done = cj.run(arms, chains=256, seed=4, out=tmp_path / "run")
     expected = law.log_variance(np.full(10_001, 10), "unbiased")[-1]
-    for i in (0, 1):
-        last = done.records.filter((pl.col("experiment") == i) & (pl.col("generation") == 10_000))["log_variance"].to_numpy()
+    rows = [done.records.filter(pl.col("experiment") == i) for i in (0, 1)]
+    for arm in rows:
+        last = arm.filter(pl.col("generation") == 10_000)["log_variance"].to_numpy()
         assert np.isfinite(last).all() and within(last.astype(float), expected), (last.mean(), expected)
+    for generation in (2000, 10_000):
+        for metric in ("log_variance", "mean_sq_error"):
+            x, y = (arm.filter(pl.col("generation") == generation)[metric].to_numpy() for arm in rows)
+            assert ks_2samp(x, y).pvalue > 1e-4, (metric, generation)  # 4 tests: false alarm 0.04 %

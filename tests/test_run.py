@@ -124,6 +124,17 @@ def test_base_weights_are_kept_with_the_run(tmp_path):
     moved = jax.tree.map(lambda a, b: float(abs(a[0] - b).max()), run.params(0), base)
     assert 0 < max(jax.tree.leaves(moved)) < 0.02
     assert cj.resume(tmp_path / "r").finished
+    with pytest.raises(cj.ConfigError, match="base = other"):
+        cj.run(e, chains=2, out=tmp_path / "r", base=jax.tree.map(lambda x: x + 1, base))
+    with pytest.raises(cj.ConfigError, match="base = given"):
+        cj.run(cj.varied(e, start="scratch"), chains=2, out=tmp_path / "none", base=base)
+    # A run's folder as the base: its newest model, that of the first chain.
+    again = cj.run(e, chains=2, out=tmp_path / "again", base=tmp_path / "r")
+    moved = jax.tree.map(lambda a, b: float(abs(a[1] - b[0]).max()), again.params(0), run.params(0))
+    assert 0 < max(jax.tree.leaves(moved)) < 0.02
+    wider = cj.varied(e, **{"family.width": 16})
+    with pytest.raises(cj.ConfigError, match=r"base\[.*shape"):
+        cj.run(wider, chains=2, out=tmp_path / "wide", base=run.folder)
 
 
 def test_a_run_in_double_precision_stays_one(tmp_path):

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from collapse_jax.engine import devices as machine
+from collapse_jax.engine.run import base_of
 from collapse_jax.engine.runner import saved_shape
 from collapse_jax.engine.work import Settings, Work, first, listed, record_bytes
 from collapse_jax.experiment import Experiment
@@ -22,6 +23,7 @@ def plan(
     stride: int | None = None,
     keep: str | None = None,
     chunk: int | None = None,
+    base: Any = None,
 ) -> list[dict[str, Any]]:
     """One row a group: experiments, chains, chunk, devices, chunks a device, stride, generations, and in bytes
 
@@ -31,7 +33,7 @@ def plan(
     """
     machine.prepare(devices)
     grid = listed(experiments)
-    work = Work(grid, Settings(chains, seed, parallelism, stride, keep, chunk), machine.select(devices))
+    work = Work(grid, Settings(chains, seed, parallelism, stride, keep, chunk), machine.select(devices), base=base_of(base))
     work.load()
     rows = []
     for group in work.groups:

@@ -2,16 +2,18 @@
 
 import dataclasses
 import functools
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 import polars as pl
 
 from collapse_jax.engine import devices as machine
 from collapse_jax.engine import rundir, runner
-from collapse_jax.engine.checkpoint import Checkpoints, Preservation
+from collapse_jax.engine.checkpoint import Checkpoints, Preservation, named
 from collapse_jax.engine.lock import RunLock
 from collapse_jax.engine.samples import read_samples
 from collapse_jax.engine.serial import from_json, to_json
@@ -100,7 +102,8 @@ def run(
 
     devices: how many to use (None: all); parallelism: "shard_map", "pmap", or "jit" for one device; stride: generations
     between host visits (None: 1 for neural families, about a second's worth for cheap ones); keep: "all", "last:K" or
-    "every:K" checkpoints; chunk: chains vmapped together (None: the family's own); base: parameters for start="base".
+    "every:K" checkpoints; chunk: chains vmapped together (None: the family's own); base: parameters for start="base", or
+    the folder of a run (see `base_of`).
     Raises ConfigError for anything that cannot be run, before any file is written; Stopped for what can be resumed.
     """
     machine.prepare(devices)
@@ -109,8 +112,12 @@ def run(
     if keep is not None:
         Preservation(keep)
     folder = Path(out)
-    work = Work(grid, settings, machine.select(devices), base=base)
-    return started(work, folder)
+    return started(Work(grid, settings, machine.select(devices), base=base_of(base)), folder)
+
+
+def base_of(base: Any) -> Any:
+    """Base parameters: as given, or those of the first chain of a run's first experiment at its newest generation."""
+    return jax.tree.map(lambda x: x[0], load(base).params()) if isinstance(base, str | Path) else base
 
 
 def started(work: Work, folder: Path) -> Run:
@@ -125,23 +132,39 @@ def started(work: Work, folder: Path) -> Run:
                 work.load()
             config = describe(work)
             with writing(folder, "nothing was started"):
-                rundir.write_config(folder, config)
                 if work.base is not None:
-                    store = Checkpoints(folder / "base")
-                    store.save(0, work.base)
-                    store.wait()
-                    store.close()
+                    keep_base(work.base, folder / "base")
+                rundir.write_config(folder, config)
         else:
             config = rundir.read_config(folder)
             work.chunks = {g["name"]: g["chunk"] for g in config["groups"]}
             compare(config, work)
             with writing(folder, hint):
-                if work.base is None and config.get("base"):
-                    work.base = restored_base(work, folder)
+                if config.get("base"):
+                    work.base = same_base(work.base, restored_base(work, folder))
                 work.load()
         runner.execute(work, folder)
-        jax.block_until_ready(0)
     return Run(folder, config)
+
+
+def keep_base(base: Any, folder: Path) -> None:
+    """Write the base parameters, in place of what an earlier start that got no further may have left."""
+    shutil.rmtree(folder, ignore_errors=True)
+    store = Checkpoints(folder)
+    try:
+        store.save(0, base)
+        store.wait()
+    finally:
+        store.close()
+
+
+def same_base(given: Any, kept: Any) -> Any:
+    """The base kept with a run. Raises ConfigError where another one is given."""
+    if given is not None:
+        a, b = named(given), named(kept)
+        if a.keys() != b.keys() or not all(np.array_equal(a[name], b[name]) for name in a):
+            raise ConfigError("base", "other parameters", "the ones this run was started with, or none")
+    return kept
 
 
 def restored_base(work: Work, folder: Path) -> Any:
@@ -183,6 +206,8 @@ def compare(config: dict[str, Any], work: Work) -> None:
     then: dict[str, Any] = {"experiments": config["experiments"], "settings": dataclasses.asdict(work.settings)}
     for name in DECISIVE:
         then["settings"][name] = config["settings"].get(name)
+    if work.base is not None and not config.get("base"):
+        now["base"], then["base"] = "given", "none"
     then["x64"], now["x64"] = bool(config.get("x64")), bool(jax.config.jax_enable_x64)  # type: ignore[attr-defined]
     found = rundir.differences(then, now)
     if found:

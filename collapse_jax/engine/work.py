@@ -71,10 +71,23 @@ class Work:
             extra = getattr(experiment.regime, "real_samples", 0)
             if limit is not None and max(size, extra) > limit:
                 raise ConfigError("samples", original.samples, f"at most {limit}, the size of the real data set")
-            if experiment.start == "base" and self.base is None:
-                raise ConfigError("start", "base", "used together with base weights: run(..., base=params)")
+            if experiment.start == "base":
+                self.check_base(experiment)
+        if self.base is not None and all(e.start != "base" for e in self.settled):
+            raise ConfigError("base", "given", 'left out: no experiment has start="base"')
         for group in self.groups:
             check_metrics(first(group.experiments), self.shared(first(group.experiments)))
+
+    def check_base(self, experiment: Experiment) -> None:
+        """Raise ConfigError unless there are base parameters, and of this experiment's family."""
+        if self.base is None:
+            raise ConfigError("start", "base", "used together with base weights: run(..., base=params or a run's folder)")
+        wanted = jax.eval_shape(lambda: experiment.family.init(jax.random.key(0), {}))
+        shapes = lambda tree: {jax.tree_util.keystr(path): np.shape(x) for path, x in jax.tree_util.tree_leaves_with_path(tree)}
+        have, want = shapes(self.base), shapes(wanted)
+        for name in sorted({*have, *want}):
+            if have.get(name) != want.get(name):
+                raise ConfigError(f"base{name}", have.get(name, "nothing"), f"of shape {want.get(name)}, as the family has it")
 
     def shared(self, experiment: Experiment) -> Any:
         """The arrays that all chains of an experiment share, loaded once per source and placed on every device."""

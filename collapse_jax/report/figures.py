@@ -31,10 +31,11 @@ def draw(run: Run, folder: Path | None = None) -> list[Path]:
             for colour, experiment in enumerate(some):
                 rows = table.filter(pl.col("experiment") == experiment)
                 line(axes, rows, name_of(run, experiment), f"C{colour}")
-                for place, prediction in enumerate(theory.get(experiment, {}).get(metric, ())):
-                    label = "theory (dashed: mean, dotted: median)" if colour == place == 0 else None
+                for prediction in theory.get(experiment, {}).get(metric, ()):
                     style = "--" if prediction.statistic == "mean" else ":"
-                    axes.plot(range(len(prediction.values)), prediction.values, style, color="black", lw=1, label=label)
+                    axes.plot(range(len(prediction.values)), prediction.values, style, color="black", lw=1)
+            if any(theory.get(experiment, {}).get(metric) for experiment in some):
+                axes.plot([], [], "--", color="black", lw=1, label="theory (dashed: mean, dotted: median)")
             finish(axes, table.filter(pl.col("experiment").is_in(some)), metric)
             name = metric if len(experiments) <= SHOWN else f"{metric}-{first // SHOWN}"
             for kind in ("png", "svg"):
