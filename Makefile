@@ -2,6 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 LAUNCH := .venv-launch
+PEERS := .venv-peers
 PIP := -m pip install --quiet --disable-pip-version-check
 
 .PHONY: demo test lint types format soak bench lock clean
@@ -40,9 +41,15 @@ format: $(VENV)/ready
 soak: $(VENV)/ready
 	$(BIN)/python -m pytest -m soak -n 0 -s --timeout 3600
 
-# Side-by-side timings; peers (PyTorch, transformers) come from benchmarks/requirements.txt in a venv of their own.
-bench: $(VENV)/ready
-	$(BIN)/python benchmarks/run.py
+# PyTorch and transformers, which nothing else here needs.
+$(PEERS)/ready: benchmarks/requirements.txt
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python $(PIP) -r benchmarks/requirements.txt
+	touch $@
+
+# Side-by-side timings against peers, on an idle machine (about five minutes).
+bench: $(VENV)/ready $(PEERS)/ready
+	$(BIN)/python benchmarks/run.py --peer-python $(PEERS)/bin/python
 
 # Both locks anew, each one file for Python 3.11 and for 3.12 and newer.
 lock: $(VENV)/ready
@@ -53,4 +60,4 @@ lock: $(VENV)/ready
 		--no-header --no-annotate --upgrade --quiet -o tpu/requirements.lock
 
 clean:
-	rm -rf $(VENV) $(LAUNCH) .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(LAUNCH) $(PEERS) .pytest_cache .mypy_cache .ruff_cache

@@ -4,6 +4,7 @@ import contextlib
 import inspect
 import io
 import json
+import math
 import os
 import re
 import sys
@@ -161,7 +162,7 @@ def show(done: Any, as_json: bool) -> None:
 
     table = summary.summary(done)
     if as_json:
-        print(json.dumps({"run": str(done.folder), "finished": done.finished, "summary": table.to_dicts()}))
+        print(dumps({"run": str(done.folder), "finished": done.finished, "summary": table.to_dicts()}))
     else:
         summary.show(table)
         print(f"records, checkpoints and run.json: {done.folder}")
@@ -265,7 +266,16 @@ def command_demo(arguments: Sequence[str]) -> int:
 
 
 def dumps(value: Any) -> str:
-    return json.dumps(value)
+    """Strict JSON: numbers that are not finite are null."""
+
+    def plain(x: Any) -> Any:
+        if isinstance(x, dict):
+            return {name: plain(item) for name, item in x.items()}
+        if isinstance(x, list | tuple):
+            return [plain(item) for item in x]
+        return None if isinstance(x, float) and not math.isfinite(x) else x
+
+    return json.dumps(plain(value), allow_nan=False)
 
 
 COMMANDS = {
@@ -310,11 +320,18 @@ def guarded(action: Callable[[], int]) -> int:
         print(f"collapse: {' '.join(str(error).split())}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        print("collapse: interrupted; go on with: collapse resume RUN", file=sys.stderr)
+        print("collapse: interrupted; nothing that was finished is lost (collapse ls, collapse resume)", file=sys.stderr)
         return 3
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        from collapse_jax.engine.storage import refusal as refused
+
+        if refused(error) is None:
+            raise
+        print(f"collapse: {error.filename or 'storage'}: {refused(error)}", file=sys.stderr)
+        return 2
 
 
 def script(main: Callable[..., Any]) -> None:

@@ -168,7 +168,7 @@ def begin(e: Experiment, shared: Shared, key: Array, real: Any, params: Any, inf
     """A chain whose real data is at hand, and its generation 0 too where `info` is given."""
     store = e.regime.begin(real, surroundings(e, shared, params))
     first = params if e.curation else None
-    context = Context(first, params, e.family, shared, jnp.int32(0))
+    context = Context(first, params, e.family, shared, jnp.int32(0), e.decoding)
     shapes = jax.eval_shape(lambda key: references(e, key, context), key)
     return Chain(key, store, params, first, jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes), info)
 
@@ -224,7 +224,7 @@ def advance(experiment: Experiment, shared: Shared, chain: Chain, t: Array | int
             record["sample"] = drawn[:2]
         if e.curation:
             first = jax.tree.map(lambda a, b: jnp.where(t == 0, a, b), params, chain.first)
-            context = Context(first, params, family, around, jnp.asarray(t))
+            context = Context(first, params, family, around, jnp.asarray(t), e.decoding)
             made = phase_key(chain.key, t, REFERENCE)
             reference = jax.lax.cond(t == 0, lambda: references(e, made, context), lambda: chain.reference)
             new, kept = curate(e.curation, phase_key(chain.key, t, CURATE), candidates, context, reference, n)

@@ -208,14 +208,15 @@ class Mix(Regime):
         choice("regime.kept", self.kept, KEPT)
         number("regime.previous", self.previous, 0, 1)
         rest = 1.0 - real - self.previous if self.model is None else share_table(self.model, len(samples), "regime.model")
-        shares = [("model", rest), ("real", real)]
-        for name, value in shares if self.model is not None else reversed(shares):
+        for name, value in (("real", real), ("model", rest)):
             within("regime." + name, value)
         total = np.asarray(rest) + self.previous + real
         if not np.allclose(total, 1.0, atol=1e-6):
             raise ConfigError("regime.model + previous + real", f"{float(np.ravel(total)[0]):g}", "1 in all")
         if self.kept != "fresh" and (np.rint(real * samples) > samples[0]).any():
             raise ConfigError("regime.real", self.real, f"no more real samples than the first set's {samples[0]}")
+        if (np.rint(np.asarray(self.previous) * samples[1:]) > samples[:-1]).any():
+            raise ConfigError("regime.previous", self.previous, "no more samples than the training set before has")
 
     def exact(self) -> bool:
         return self.kept == "fresh" and not np.any(np.asarray(self.previous))

@@ -55,6 +55,24 @@ def test_run_resume_report_and_ls(file, capsys):
     assert code == 2 and "samples: 12, now 13" in err and err.count("\n") == 1
 
 
+def test_json_is_strict_also_where_a_number_is_not_finite(file, capsys):
+    file.write_text(FILE.replace("Normal(1)", "Normal(20)").replace("Gaussian(1)", "Gaussian(20)"))
+
+    def refuse(name):
+        raise AssertionError(name)
+
+    code, out, _ = collapse(capsys, "run", file, "--chains", 2, "--json")
+    rows = json.loads(out, parse_constant=refuse)["summary"]
+    assert code == 0 and {row["mean"] for row in rows if row["metric"] == "log_det_ratio"} == {None}
+
+
+def test_a_report_that_cannot_be_written_is_one_line(file, capsys):
+    collapse(capsys, "run", file, "--chains", 2)
+    Path("runs/small/figures").write_text("in the way")
+    code, _, err = collapse(capsys, "report", "runs/small")
+    assert code == 2 and err.count("\n") == 1 and "figures" in err
+
+
 def test_plan_runs_nothing(file, capsys):
     code, out, _ = collapse(capsys, "plan", file, "--chains", 4, "--json")
     assert code == 0 and json.loads(out)[0]["experiments"] == 2 and not Path("runs").exists()

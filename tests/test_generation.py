@@ -5,6 +5,7 @@ import itertools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from collapse_jax.decoding import Ancestral, Beam, Greedy
 from collapse_jax.families import Transformer
@@ -39,6 +40,13 @@ def test_sampling_with_the_cache_is_sampling_without_it():
         tokens = jnp.concatenate([tokens, chosen[:, None]], axis=1)
     np.testing.assert_array_equal(FAMILY.generate(jax.random.key(9), PARAMS, prompts, 4, rule), tokens)
     assert len(np.unique(np.asarray(tokens), axis=0)) > 4
+
+
+@pytest.mark.parametrize("rule", [Greedy(), Beam(2)])
+def test_blocks_that_nothing_prompts_differ_by_their_first_token_only(rule):
+    tokens = np.asarray(FAMILY.sample(jax.random.key(2), PARAMS, 200, rule))
+    by_first = {row[0]: row.tolist() for row in tokens}
+    assert len(by_first) > 1 and all(by_first[row[0]] == row.tolist() for row in tokens)
 
 
 def test_a_beam_as_wide_as_everything_finds_the_likeliest_sequence():

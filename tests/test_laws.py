@@ -1,5 +1,7 @@
 """Simulated chains, run through the engine, against the closed forms: every mean within 4 standard errors."""
 
+import itertools
+
 import numpy as np
 import polars as pl
 import pytest
@@ -7,8 +9,8 @@ from scipy.stats import ks_2samp
 
 import collapse_jax as cj
 from collapse_jax.regimes import Accumulate, AccumulateSubsample, Fresh, Mix, Replace, Weighted
+from collapse_jax.theory import discrete, shares
 from collapse_jax.theory import gaussian as law
-from collapse_jax.theory import shares
 
 CHAINS = 4000
 
@@ -107,6 +109,42 @@ def test_discrete_chains_follow_wright_and_fisher(tmp_path):
         )
         bound, se = theory[0]["support"][0].values[t], support.std() / np.sqrt(2000)
         assert bound - 4 * se <= support.mean() <= bound * (1 + tight) + 4 * se
+
+
+@pytest.mark.parametrize("statistics", [False, True])
+def test_two_states_fix_when_and_as_often_as_they_should(tmp_path, statistics):
+    """p = (.7, .3), M = 20: the first state fixes with probability .7, after absorption_time fits; before, Seddik's bounds hold."""
+    p, m, chains, fits = 0.7, 20, 4000, 400
+    family = cj.families.Discrete(2, statistics=statistics)
+    e = cj.Experiment(cj.sources.Categorical([p, 1 - p]), family, Replace(), m, fits - 1, metrics=["support", "tail_mass"])
+    done = cj.run(e, chains=chains, seed=5, out=tmp_path / "run")
+    rows = done.records.sort("chain", "generation")
+    alive = rows["support"].to_numpy().reshape(chains, fits) == 2
+    assert not alive[:, -1].any()  # 400 fits at M = 20: all but 1e-9 of chains are absorbed
+    time = 1.0 + alive.sum(axis=1)
+    assert within(time, discrete.absorption_time(p, m))
+    assert abs(time.mean() / discrete.fixation_time(p, m) - 1) < 2 / m + 4 * time.std() / time.mean() / np.sqrt(chains)
+    ended = done.params(0)[:, 0].astype(float)
+    assert set(np.unique(ended)) == {0.0, 1.0} and within(ended, p)
+    n = np.arange(1, fits + 1)
+    low, high = discrete.not_absorbed(p, m, n)
+    share = alive.mean(axis=0)
+    error = 4 * np.sqrt(share * (1 - share) / chains)
+    assert (low - error <= share).all() and (share <= high + error).all()
+
+
+def test_deviations_stay_below_their_bound(tmp_path):
+    """P(σ_k > ε) <= exp(-k/4M)/ε for the standard deviation, on samples and on statistics (Suresh et al. 2412.17646)."""
+    m, chains, fits = 5, 4000, 60
+    base = cj.Experiment(cj.sources.Normal(1), cj.families.Gaussian(1), Replace(), m, fits - 1, metrics=["log_variance"])
+    arms = [base, cj.varied(base, family=cj.families.Gaussian(1, statistics=False))]
+    done = cj.run(arms, chains=chains, seed=6, out=tmp_path / "run")
+    for (_, rows), epsilon in itertools.product(done.records.group_by("experiment"), (0.1, 0.5)):
+        log_sd = 0.5 * rows.sort("chain", "generation")["log_variance"].to_numpy().reshape(chains, fits)
+        share = (log_sd > np.log(epsilon)).mean(axis=0)
+        bound = law.deviation_bound(epsilon, np.arange(1, fits + 1), m)
+        assert (share <= bound + 4 * np.sqrt(bound * (1 - bound) / chains)).all()
+        assert share[-1] > 0.01 * bound[-1]  # the bound is near enough to be missed by a variance read as a deviation
 
 
 def test_ten_thousand_generations_do_not_stall_on_samples_or_statistics(tmp_path):

@@ -80,6 +80,21 @@ def test_the_reference_is_the_first_models_and_in_order():
     assert abs(reference.mean() + (1 + np.log(2 * np.pi)) / 2) < 4 * np.sqrt(0.5 / 1000)
 
 
+class Told(Bell):
+    """The same, whose decoding is a factor that samples are multiplied by."""
+
+    def sample(self, key, params, n, decoding, prompts=None):
+        return decoding * super().sample(key, params, n, None)
+
+
+def test_the_reference_is_drawn_as_the_candidates_are():
+    """A decoding that halves all samples: the band is that of halves, x/2 of N(0, 1), not of the model's own law."""
+    context = Context((0.0, 1.0), None, Told(), {}, jnp.int32(0), decoding=0.5)
+    reference = Likelihood().reference(jax.random.key(0), context, 2000)
+    halves = 0.5 * Bell().sample(jax.random.key(0), (0.0, 1.0), 2000, None)[:, 0]
+    np.testing.assert_allclose(reference, np.sort(jax.scipy.stats.norm.logpdf(halves)), rtol=1e-5)
+
+
 def test_dropped_candidates_stay_dropped():
     context = Context((0.0, 1.0), (0.0, 1.0), Bell(), {}, jnp.int32(1))
     rule = Likelihood(0.0, 1.0)

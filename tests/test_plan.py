@@ -2,6 +2,7 @@
 
 import jax
 import numpy as np
+import pytest
 
 import collapse_jax as cj
 from collapse_jax.engine.plan import kept_checkpoints, size
@@ -22,6 +23,20 @@ def test_a_plan_counts_programs_and_bytes(tmp_path, monkeypatch):
     run = cj.run([base, cj.varied(base, samples=80), raw], chains=32, out=tmp_path / "r")
     used = sum(path.stat().st_size for path in run.folder.rglob("*") if path.is_file())
     assert 0.2 < sum(row["disk"] for row in rows) / used < 5
+
+
+def test_chains_on_statistics_never_hold_all_their_real_data():
+    e = cj.Experiment(cj.sources.Normal(1), cj.families.Gaussian(1), cj.regimes.Replace(), 2**20, 3)
+    (row,) = cj.plan(e, chains=64)
+    assert row["state"] + row["memory"] < 2**20 and row["founding"] < 16 * 4 * 2**20  # one chain's data a device, not 64
+    with pytest.raises(cj.ConfigError, match=r"samples = 67108865: at most 67108864"):
+        cj.plan(cj.varied(e, samples=2**26 + 1), chains=64)
+
+
+@pytest.mark.parametrize("keep", ["foo", "last:x", "every:0", 3])
+def test_what_cannot_be_kept_is_refused(keep):
+    with pytest.raises(cj.ConfigError, match="keep = "):
+        cj.plan(cj.Experiment(cj.sources.Normal(1), cj.families.Gaussian(1), cj.regimes.Replace(), 5, 3), keep=keep)
 
 
 def test_checkpoints_that_stay():

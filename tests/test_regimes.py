@@ -139,11 +139,12 @@ def test_weights_stand_for_the_loss_and_average_one(kept):
     "regime, field",
     [
         (Mix(0.9, 0.0, 0.2), "regime.model"),
-        (Mix(1.2, 0.0, -0.2), "regime.model"),
+        (Mix(1.2, 0.0, -0.2), "regime.real"),
         (Mix(0.9, 0.0, 0.1, kept="stale"), "regime.kept"),
         (Mix("a", 0.0, 0.1), "regime.model"),
         (Mix(None, 0.0, schedules.Linear(0.5, 0.5)), "regime"),
         (Mix(float("nan"), 0.0, 0.1), "regime.model"),
+        (Mix(0.1, 0.9, 0.0, "fresh"), "regime.previous"),
         (Fresh(0), "regime.real_samples"),
         (Fresh(True), "regime.real_samples"),
         (Weighted(1.5), "regime.real_weight"),
@@ -152,7 +153,7 @@ def test_weights_stand_for_the_loss_and_average_one(kept):
 )
 def test_shares_that_are_no_shares_are_refused_by_name(regime, field):
     with pytest.raises(ConfigError) as error:
-        regime.validate(schedules.table(10, 3))
+        regime.validate(schedules.table(schedules.Linear(10, 20) if field == "regime.previous" else 10, 3))
     assert error.value.field.startswith(field)
 
 

@@ -108,6 +108,45 @@ def test_a_damaged_newest_checkpoint_is_made_again_from_the_one_before(base, tmp
     same(folder, base / "runs" / "gaussian")
 
 
+def lose_a_part(records):
+    (records / "30-30.parquet").unlink()
+
+
+def truncate_the_newest_part(records):
+    os.truncate(records / "60-60.parquet", 100)
+
+
+@pytest.mark.parametrize(
+    "damage, onward", [(lose_a_part, "from generation 28"), (truncate_the_newest_part, "from generation 59")]
+)
+def test_records_that_are_gone_are_made_again(base, tmp_path, capsys, damage, onward):
+    """From the newest checkpoint (every seventh is kept, and the last two) up to which every record is there."""
+    folder = tmp_path / "run"
+    shutil.copytree(base / "runs" / "gaussian", folder)
+    damage(folder / "records" / "group=000")
+    assert not cj.load(folder).finished
+    assert cj.resume(folder).finished and onward in capsys.readouterr().err
+    same(folder, base / "runs" / "gaussian")
+
+
+def test_a_run_that_lost_its_configuration_is_not_taken_for_another(base, tmp_path, capsys):
+    folder = tmp_path / "run"
+    shutil.copytree(base / "runs" / "gaussian", folder)
+    done = cj.load(folder)
+    config = (folder / "run.json").read_bytes()
+    (folder / "run.json").unlink()
+    with pytest.raises(cj.ConfigError, match="lost"):
+        cj.run(done.experiments, chains=5, chunk=2, seed=5, out=folder)
+    shutil.rmtree(folder / "records")
+    (folder / "checkpoints").rename(tmp_path / "kept")
+    cj.run(done.experiments, chains=5, chunk=2, seed=5, out=folder)
+    shutil.rmtree(folder / "checkpoints")
+    (tmp_path / "kept").rename(folder / "checkpoints")
+    with pytest.raises(cj.ConfigError, match="another run's"):
+        cj.resume(folder)
+    assert config != (folder / "run.json").read_bytes()
+
+
 def test_a_finished_run_is_left_as_it_is(base, tmp_path):
     folder = tmp_path / "run"
     shutil.copytree(base / "runs" / "gaussian", folder)

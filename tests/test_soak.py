@@ -23,12 +23,12 @@ from killing import (
 
 import collapse_jax as cj
 
-ROUNDS = 14  # kills of a run
+ROUNDS = 15  # kills of a run
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(3000)]
 
 
 @pytest.mark.parametrize("family", list(LONG))
-def test_a_run_killed_fourteen_times_is_the_run_left_alone(tmp_path_factory, tmp_path, family):
+def test_a_run_killed_fifteen_times_is_the_run_left_alone(tmp_path_factory, tmp_path, family):
     """At start-up, at random moments, and while a checkpoint is half written; from 8 devices too, and with pmap."""
     base, folder, rng = tmp_path_factory.getbasetemp(), tmp_path / "run", random.Random(family)
     worked(base)
@@ -46,7 +46,7 @@ def test_a_run_killed_fourteen_times_is_the_run_left_alone(tmp_path_factory, tmp
     finish(running)
     same(folder, base / "runs" / family)
     print(f"{family}: {random_kills} kills at random moments, {writing_kills} in the middle of a checkpoint, 1 before the first")
-    assert random_kills + writing_kills + 1 >= ROUNDS - 1 and writing_kills >= 4
+    assert random_kills + writing_kills + 1 >= ROUNDS - 1 and writing_kills >= 4  # of three families: 42
 
 
 def test_a_run_stopped_politely_again_and_again_is_the_run_left_alone(tmp_path_factory, tmp_path):

@@ -7,8 +7,9 @@ import sys
 
 import pytest
 
-from collapse_jax.engine.storage import StorageError, refusal, write_whole, writing
+from collapse_jax.engine.storage import StorageError, refusal, writing
 from collapse_jax.errors import Stopped
+from collapse_jax.files import write_whole
 
 
 def on_small_disk(code, folder, size):
@@ -41,7 +42,8 @@ import sys, numpy as np
 from pathlib import Path
 from collapse_jax.engine.records import Records, frame
 from collapse_jax.engine.samples import read_samples, write_samples
-from collapse_jax.engine.storage import write_whole, writing
+from collapse_jax.engine.storage import writing
+from collapse_jax.files import write_whole
 from collapse_jax.errors import Stopped
 folder, rng = Path(sys.argv[1]), np.random.default_rng(0)
 records = Records(folder / "records")

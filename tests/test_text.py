@@ -16,7 +16,7 @@ from collapse_jax.errors import ConfigError
 from collapse_jax.metrics.text import distinct_n, perplexity, rep_n, text_metrics
 from collapse_jax.sources import text as module
 from collapse_jax.sources.builders.text_files import TextFiles
-from collapse_jax.sources.text import Text
+from collapse_jax.sources.text import Text, check_same_data
 from collapse_jax.sources.tokenizers import BPE, Bytes
 
 REPOSITORY = Path(__file__).parents[1]
@@ -220,3 +220,20 @@ def test_perplexity_by_hand():
     # Four tokens with probabilities 1/2, 1/4, 1/8, 1: exp(6 ln 2 / 4) = 2^1.5, not the mean of the inverses.
     nll = -jnp.log(jnp.asarray([[0.5, 0.25], [0.125, 1.0]]))
     np.testing.assert_allclose(perplexity(nll, 4), 2**1.5, rtol=1e-6)
+
+
+def test_a_damaged_digest_of_the_text_is_one_clear_error(tmp_path):
+    path = tmp_path / "sources" / "source.json"
+    check_same_data(path, {"train": "a"})
+    check_same_data(path, {"train": "a"})
+    with pytest.raises(ConfigError, match="changed since"):
+        check_same_data(path, {"train": "b"})
+    path.write_text("")
+    with pytest.raises(ConfigError, match="damaged"):
+        check_same_data(path, {"train": "a"})
+
+
+@pytest.mark.parametrize("block", [0, 3, 2.5, "64", True, 2**17])
+def test_blocks_too_short_for_four_grams_are_refused(block):
+    with pytest.raises(ConfigError, match=r"source\.block"):
+        Text("kjv", Bytes(), block).validate()

@@ -48,6 +48,16 @@ def test_weights_weight_the_loss():
     np.testing.assert_allclose(family.loss(params, tokens, weight), (each[0] + 2 * each[2]) / 3, rtol=1e-5)
 
 
+def test_a_weight_keeps_its_meaning_in_batches_of_one():
+    """Two blocks that contradict each other, weighted 3 to 1: the optimum gives them probabilities .75 and .25."""
+    family = Transformer(**{**SMALL, "batch": 1}, budget=Steps(600), weight_decay=0.0, learning_rate=3e-3, clip=float("inf"))
+    tokens = jnp.asarray([[1] * 8, [2] * 8])
+    train = Slots(tokens, jnp.asarray([3.0, 1.0]), jnp.zeros(2, jnp.int32))
+    params, _ = fitted(family, train)
+    share = float(jnp.exp(-family.losses(params, tokens)[0, 0]))
+    assert abs(share - 0.75) < 0.08  # steps of one block each keep it swinging about the optimum
+
+
 def test_perplexity_is_the_exponential_of_the_total_over_the_tokens():
     family = Transformer(**SMALL)
     params = jax.tree.map(lambda x: 10 * x, family.init(jax.random.key(0), {}))

@@ -15,7 +15,7 @@ Array = jax.Array
 class Context:
     """What a rule may look at: parameters of generation 0 and of this one, the family, shared arrays, the generation t.
 
-    reference: what this rule remembers of generation 0 (see `Curation.reference`).
+    decoding: how candidates are drawn from a model; reference: what this rule remembers of generation 0 (see `Curation.reference`).
     """
 
     first: Any
@@ -23,6 +23,7 @@ class Context:
     family: Any
     shared: Any
     t: Array
+    decoding: Any = None
     reference: Any = None
 
 

@@ -34,7 +34,7 @@ class Likelihood(Curation):
     def reference(self, key: Array, context: Context, n: int) -> Array:
         """The generation-0 model's log-probabilities of n samples of its own, in order: [n]."""
         family = context.family
-        own = Slots.of(family.sample(key, context.first, n, None), 1, family.frame(context.first))
+        own = Slots.of(family.sample(key, context.first, n, context.decoding), 1, family.frame(context.first))
         return jnp.sort(family.log_prob(context.first, own.absolute(), context.shared))
 
     def apply(self, key: Array, candidates: Slots, context: Context) -> tuple[Slots, Array]:

@@ -55,8 +55,9 @@ class Checkpoints:
     because they delete what other writers left half done.
     """
 
-    def __init__(self, folder: Path, keep: str = "all"):
-        self.policy = Preservation(keep)
+    def __init__(self, folder: Path, keep: str = "all", identity: str | None = None):
+        """keep: see Preservation; identity: of the run's configuration; checkpoints that carry another one are refused."""
+        self.policy, self.identity = Preservation(keep), identity
         self.folder = folder.resolve()
         self.manager: Any = None
         self.pending: Any = None
@@ -81,7 +82,9 @@ class Checkpoints:
             self.manager = manager(self.folder, self.policy)
         leaves = named(tree)
         data = {name: on_host(leaf) for name, leaf in leaves.items()}
-        contents = {"leaves": {name: [*shape(leaf), digest(data[name])] for name, leaf in leaves.items()}, "extra": extra or {}}
+        own = {} if self.identity is None else {"identity": self.identity}
+        digests = {name: [*shape(leaf), digest(data[name])] for name, leaf in leaves.items()}
+        contents = {"leaves": digests, "extra": {**own, **(extra or {})}}
         filled = {name: value for name, value in data.items() if value.size}  # Orbax refuses empty arrays
         metadata = {**contents, "sha256": seal(contents)}
         self.pending = self.manager.save_async(generation, filled or {"": np.zeros(1)}, custom_metadata=metadata)
@@ -94,22 +97,26 @@ class Checkpoints:
         if pending is not None and not pending.result():
             raise OSError(f"a checkpoint was not written to {self.folder}")
 
-    def restore(self, abstract: Any) -> tuple[int, Any] | None:
+    def restore(self, abstract: Any, recorded: int | None = None) -> tuple[int, Any] | None:
         """The newest generation that is whole, and its tree as `load` gives it; None: there is none.
 
-        Newer ones that are truncated, lack parts, or whose digests differ are reported in a line and deleted.
+        Newer ones that are truncated, lack parts, or whose digests differ are reported in a line and deleted, and so are
+        those beyond the last generation that is `recorded` (None: all are).
         """
         self.wait()
         found, damaged = None, []
         for generation in reversed(self.generations()):
+            if recorded is not None and generation > recorded:
+                damaged.append((generation, "has records before it that are gone or damaged"))
+                continue
             try:
                 found = generation, self.load(generation, abstract)
                 break
             except Damaged as error:
-                damaged.append((generation, error.reason))
+                damaged.append((generation, f"is damaged ({error.reason})"))
         for generation, reason in damaged:
             onward = f"going on from generation {found[0]}" if found else "beginning anew"
-            print(f"checkpoint {self.folder.name}/{generation} is damaged ({reason}): {onward}", file=sys.stderr)
+            print(f"checkpoint {self.folder.name}/{generation} {reason}: {onward}", file=sys.stderr)
             shutil.rmtree(self.folder / str(generation))
         if damaged and self.manager is not None:
             self.manager.reload()
@@ -122,7 +129,10 @@ class Checkpoints:
         on other devices than the tree that was saved. Raises Damaged, or ConfigError where the tree saved is another one.
         """
         folder, leaves = self.folder / str(generation), named(abstract)
-        saved = self.contents(generation)["leaves"]
+        contents = self.contents(generation)
+        saved, owner = contents["leaves"], contents["extra"].get("identity")
+        if self.identity is not None and owner is not None and owner != self.identity:
+            raise ConfigError("checkpoint", folder, "the state of this configuration; it is another run's")
         wanted = {name: list(shape(leaf)) for name, leaf in leaves.items()}
         differing = sorted(name for name in {*saved, *wanted} if saved.get(name, [])[:2] != wanted.get(name))
         if differing:

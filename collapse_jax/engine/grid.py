@@ -83,6 +83,8 @@ def columns(experiment: Experiment) -> dict[str, Any]:
                 if dataclasses.is_dataclass(item):
                     for field in dataclasses.fields(item):
                         add(f"{name}.{snake(item)}.{field.name}", getattr(item, field.name))
+        elif isinstance(value, np.generic):
+            found[name] = value.item()
         elif isinstance(value, np.ndarray | jax.Array):
             found[name] = np.asarray(value).item() if np.ndim(value) == 0 else ",".join(f"{x:g}" for x in np.ravel(value)[:64])
         else:
@@ -91,6 +93,9 @@ def columns(experiment: Experiment) -> dict[str, Any]:
     for field in dataclasses.fields(experiment):  # type: ignore[arg-type]
         add(field.name, getattr(experiment, field.name))
     return found
+
+
+MOST = 2**26  # numbers in one chain's real data: a quarter of a GiB while generation 0 is fitted
 
 
 @dataclass(frozen=True)
@@ -145,6 +150,9 @@ def founding(experiment: Experiment) -> Experiment:
     """
     e = experiment
     first = int(np.asarray(e.samples.counts)[0])
+    values = first * int(getattr(e.source, "dim", 1))
+    if not e.family.trained and values > MOST:
+        raise ConfigError("samples", first, f"at most {MOST} numbers in a chain's real data, which generation 0 is fitted on")
     slots = first if e.family.trained else max(1024, 1 << (first - 1).bit_length())
     family = dataclasses.replace(e.family, statistics=False) if hasattr(e.family, "statistics") else e.family
     sizes = schedules.Sizes(np.asarray([first], np.int32), slots, 2 * slots)  # type: ignore[arg-type]

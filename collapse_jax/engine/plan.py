@@ -7,9 +7,10 @@ import jax
 import numpy as np
 
 from collapse_jax.engine import devices as machine
+from collapse_jax.engine.grid import founding
 from collapse_jax.engine.run import base_of
 from collapse_jax.engine.runner import saved_shape
-from collapse_jax.engine.work import Settings, Work, first, listed, record_bytes
+from collapse_jax.engine.work import Settings, Work, first, founded, listed, record_bytes
 from collapse_jax.experiment import Experiment
 
 
@@ -27,8 +28,9 @@ def plan(
 ) -> list[dict[str, Any]]:
     """One row a group: experiments, chains, chunk, devices, chunks a device, stride, generations, and in bytes
 
-    state (chains on one device), memory (arguments, results and temporaries of the compiled program on one device, less
-    what it updates in place), checkpoint (one, on disk), disk (all that are kept, and records before compression).
+    state (chains on one device), founding and memory (arguments, results and temporaries on one device, less what is updated in
+    place, of the compiled programs that make generation 0 and all others), checkpoint (one, on disk), disk (all that are kept,
+    and records before compression).
     Compiles every group's program; runs nothing and writes nothing.
     """
     machine.prepare(devices)
@@ -41,7 +43,7 @@ def plan(
         state = work.abstract_chains(group)
         program = work.program(group, work.arguments(group, state))
         analysis = program.memory_analysis()
-        memory = analysis.argument_size_in_bytes + analysis.output_size_in_bytes + analysis.temp_size_in_bytes
+        founding_analysis = work.founding_program(founded, founding(e))[0].memory_analysis()
         checkpoint = sum(size(leaf) for leaf in jax.tree.leaves(saved_shape(work, group)))
         steps = group.experiments.generations + 1
         kept = kept_checkpoints(work.keep(group), steps, work.buffer(group))
@@ -56,12 +58,19 @@ def plan(
                 "stride": work.buffer(group),
                 "generations": steps,
                 "state": sum(size(leaf) for leaf in jax.tree.leaves(state)) // len(layout.devices),
-                "memory": int(memory - analysis.alias_size_in_bytes),
+                "founding": held(founding_analysis),
+                "memory": held(analysis),
                 "checkpoint": checkpoint,
                 "disk": checkpoint * kept + record_bytes(e, work.shared(e)) * steps * layout.chains * layout.experiments,
             }
         )
     return rows
+
+
+def held(analysis: Any) -> int:
+    """Bytes that a compiled program has on one device."""
+    whole = analysis.argument_size_in_bytes + analysis.output_size_in_bytes + analysis.temp_size_in_bytes
+    return int(whole - analysis.alias_size_in_bytes)
 
 
 def kept_checkpoints(keep: str, generations: int, stride: int) -> int:

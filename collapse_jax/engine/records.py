@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from collapse_jax.engine.storage import sync_folder, write_whole
 from collapse_jax.errors import ConfigError
+from collapse_jax.files import sync_folder, write_whole
 
 PART = re.compile(r"(\d+)-(\d+)\.parquet")
 INDEX = ("experiment", "chain", "generation")
@@ -52,6 +52,15 @@ class Records:
                 found.append((path, int(match[1]), int(match[2])))
         return sorted(found, key=lambda part: (part[0].parent.name, part[1], part[2]))
 
+    def covered(self, group: str) -> int:
+        """The last generation up to which every one is in a part that can be read; -1: none."""
+        end = -1
+        for path, first, last in self.parts(group):
+            if first > end + 1 or not readable(path):
+                break
+            end = max(end, last)
+        return end
+
     def write(self, group: str, first: int, last: int, rows: pl.DataFrame) -> None:
         """One part, there as a whole or not at all. Raises OSError."""
         buffer = io.BytesIO()
@@ -86,6 +95,14 @@ class Records:
             return pl.DataFrame(schema=dict.fromkeys(INDEX, pl.Int32))
         whole = [as_lists(pl.concat(parts, how="vertical_relaxed")) for parts in groups.values()]
         return pl.concat(whole, how="diagonal_relaxed").sort(INDEX)
+
+
+def readable(path: Path) -> bool:
+    """Whether a part is a whole Parquet file: its end, which is written last, lists what is in it."""
+    try:
+        return pl.read_parquet_schema(path) is not None
+    except (pl.exceptions.PolarsError, OSError):
+        return False
 
 
 def part(path: Path) -> pl.DataFrame:

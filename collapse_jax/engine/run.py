@@ -13,16 +13,14 @@ import polars as pl
 
 from collapse_jax.engine import devices as machine
 from collapse_jax.engine import rundir, runner
-from collapse_jax.engine.checkpoint import Checkpoints, Preservation, named
+from collapse_jax.engine.checkpoint import Checkpoints, named
 from collapse_jax.engine.lock import RunLock
 from collapse_jax.engine.samples import read_samples
 from collapse_jax.engine.serial import from_json, to_json
 from collapse_jax.engine.storage import writing
-from collapse_jax.engine.work import Settings, Work, listed
+from collapse_jax.engine.work import DECISIVE, Settings, Work, listed
 from collapse_jax.errors import ConfigError
 from collapse_jax.experiment import Experiment
-
-DECISIVE = ("chains", "seed", "chunk")  # settings that change results; devices, stride and keep do not
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,8 +107,6 @@ def run(
     machine.prepare(devices)
     grid = listed(experiments)
     settings = Settings(chains, seed, parallelism, stride, keep, chunk)
-    if keep is not None:
-        Preservation(keep)
     folder = Path(out)
     return started(Work(grid, settings, machine.select(devices), base=base_of(base)), folder)
 
@@ -139,6 +135,7 @@ def started(work: Work, folder: Path) -> Run:
             config = rundir.read_config(folder)
             work.chunks = {g["name"]: g["chunk"] for g in config["groups"]}
             compare(config, work)
+            work.identity = config["identity"]
             with writing(folder, hint):
                 if config.get("base"):
                     work.base = same_base(work.base, restored_base(work, folder))
@@ -193,7 +190,7 @@ def describe(work: Work) -> dict[str, Any]:
         "settings": settings,
         "groups": groups,
         "base": work.base is not None,
-        "identity": rundir.config_hash([experiments, [settings[name] for name in DECISIVE]]),
+        "identity": work.identity,
         "x64": bool(jax.config.jax_enable_x64),  # type: ignore[attr-defined]
         "devices": len(work.devices),
         **rundir.circumstances(list(work.devices)),
@@ -221,6 +218,8 @@ def reopened(run: Run, devices: int | None, parallelism: str | None) -> Work:
     settings = Settings(**{name: value for name, value in run.config["settings"].items() if name in known})
     if parallelism is not None:
         settings = dataclasses.replace(settings, parallelism=parallelism)
+    if devices is None and run.config.get("devices") == 1:
+        devices = 1  # two and more give one set of bits; one device may give another
     machine.prepare(devices)
     chunks = {g["name"]: g["chunk"] for g in run.config["groups"]}
     work = Work(run.experiments, settings, machine.select(devices), run.folder, chunks=chunks)

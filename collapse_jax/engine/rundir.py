@@ -1,6 +1,5 @@
 """A run's folder: its configuration in run.json, what may be in it, and what is there already."""
 
-import hashlib
 import importlib.metadata
 import json
 import os
@@ -14,15 +13,12 @@ import jax
 from collapse_jax.engine.checkpoint import Checkpoints
 from collapse_jax.engine.lock import MARK
 from collapse_jax.engine.records import Records
-from collapse_jax.engine.storage import refusal, write_whole
+from collapse_jax.engine.serial import config_hash
+from collapse_jax.engine.storage import refusal
 from collapse_jax.errors import ConfigError
+from collapse_jax.files import write_whole
 
 NEEDED = {"experiments": list, "columns": list, "settings": dict, "groups": list, "identity": str}
-
-
-def config_hash(value: Any) -> str:
-    """SHA-256 of a JSON value in canonical form."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def versions() -> dict[str, str]:
@@ -62,8 +58,11 @@ def claim(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         others = sorted(path.name for path in folder.iterdir() if path.name != ".lock")
-        if others and not (folder / "run.json").exists() and not marked(folder):
-            raise ConfigError("out", folder, f"a new or empty folder, or that of a run; this one holds {others[0]}")
+        if others and not (folder / "run.json").exists():
+            if not marked(folder):
+                raise ConfigError("out", folder, f"a new or empty folder, or that of a run; this one holds {others[0]}")
+            if made := {"checkpoints", "records"} & set(others):
+                raise ConfigError("out", folder, f"a run with its run.json; this one has lost it, but holds {min(made)}")
         probe = folder / f".write-test-{os.getpid()}"
         probe.touch()
         probe.unlink()
@@ -122,10 +121,9 @@ def progress(folder: Path, config: dict[str, Any]) -> tuple[int, int]:
 
 
 def reached(folder: Path, group: str) -> int:
-    """The last generation of a group that is recorded and has a checkpoint; -1: none."""
-    recorded = max((last for _, _, last in Records(folder / "records").parts(group)), default=-1)
+    """The last generation of a group that is recorded, with all before it, and has a checkpoint; -1: none."""
     committed = Checkpoints(folder / "checkpoints" / group).latest()
-    return -1 if committed is None else min(recorded, committed)
+    return -1 if committed is None else min(Records(folder / "records").covered(group), committed)
 
 
 def listing(root: Path) -> list[dict[str, Any]]:

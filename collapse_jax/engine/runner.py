@@ -43,10 +43,10 @@ def run_group(work: Work, group: Group, folder: Path, records: Records, progress
     generations, plan = group.experiments.generations, work.layout(group)
     hint = f"resume with: collapse resume {folder}"
     with writing(folder, hint):
-        checkpoints = Checkpoints(folder / "checkpoints" / group.name, keep=work.keep(group))
+        checkpoints = Checkpoints(folder / "checkpoints" / group.name, work.keep(group), work.identity)
     try:
         with writing(folder, hint):
-            done, chains = restored(work, group, checkpoints)
+            done, chains = restored(work, group, checkpoints, records.covered(group.name))
             records.drop_after(group.name, done)
         if done >= generations:
             return
@@ -79,7 +79,7 @@ def run_group(work: Work, group: Group, folder: Path, records: Records, progress
             saving = time.monotonic() - written
             done += steps
             progress.advance(bar, steps)
-            if asked.is_set():
+            if asked.is_set() and (done < generations or group is not work.groups[-1]):
                 with writing(folder, hint):
                     checkpoints.wait()
                 raise Stopped(f"stopped after generation {done} of group {group.name}; {hint}")
@@ -92,12 +92,12 @@ def run_group(work: Work, group: Group, folder: Path, records: Records, progress
         checkpoints.close()
 
 
-def restored(work: Work, group: Group, checkpoints: Checkpoints) -> tuple[int, Any]:
-    """The newest whole checkpoint's generation and chains on their devices; (-1, None) where there is none."""
+def restored(work: Work, group: Group, checkpoints: Checkpoints, recorded: int) -> tuple[int, Any]:
+    """Generation and chains, on their devices, of the newest whole checkpoint up to which all is recorded; else (-1, None)."""
     plan = work.layout(group)
     if checkpoints.latest() is None:
         return -1, None
-    found = checkpoints.restore(saved_shape(work, group))
+    found = checkpoints.restore(saved_shape(work, group), recorded)
     if found is None:
         return -1, None
     generation, chains = found

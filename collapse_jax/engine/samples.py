@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from collapse_jax.engine.storage import write_whole
 from collapse_jax.errors import ConfigError
+from collapse_jax.files import write_whole
 
 
 def write_samples(folder: Path, group: str, generation: int, rows: list[dict[str, Any]]) -> None:

@@ -1,8 +1,10 @@
 """Experiments as JSON and back, so that a run's folder alone is enough to go on with it."""
 
 import dataclasses
+import hashlib
 import importlib
 import importlib.util
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,11 @@ import jax
 import numpy as np
 
 from collapse_jax.errors import ConfigError
+
+
+def config_hash(value: Any) -> str:
+    """SHA-256 of a JSON value in canonical form."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def to_json(value: Any) -> Any:

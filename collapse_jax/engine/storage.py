@@ -1,4 +1,4 @@
-"""What a disk can refuse, as one line: full, read-only, not permitted, failing; and files that are there whole or not at all."""
+"""What a disk can refuse, as one line: full, read-only, not permitted, failing."""
 
 import errno
 import os
@@ -12,6 +12,7 @@ from collapse_jax.errors import Stopped
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.ESTALE, errno.ENOLCK, errno.ENOTDIR, errno.ENAMETOOLONG}
+REFUSED |= {errno.EEXIST, errno.EISDIR}  # something else is in the way
 SHORT = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 OS_CODE = re.compile(r"\[os_error_code='(\d+)'")  # how TensorStore, beneath Orbax, reports what the system said
 
@@ -45,31 +46,3 @@ def refusal(error: BaseException) -> str | None:
             return os.strerror(code).lower() + (f" ({place})" if place else "")
         seen += [x for x in (e.__cause__, e.__context__, *getattr(e, "exceptions", ())) if x is not None and x not in seen]
     return None
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file, with its folder, so that even after a loss of power it is there as a whole or not at all. Raises OSError."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    try:
-        with open(part, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make renames and deletions in a folder last, where the file system can do that."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    except OSError as error:  # object stores mounted as folders have no such call
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS):
-            raise
-    finally:
-        os.close(handle)

@@ -12,10 +12,13 @@ import numpy as np
 
 from collapse_jax.checks import choice, whole
 from collapse_jax.engine import parallel
+from collapse_jax.engine.checkpoint import Preservation
 from collapse_jax.engine.grid import Group, columns, founding, grouped, identity, settle, stack
+from collapse_jax.engine.serial import config_hash, to_json
 from collapse_jax.errors import ConfigError
-from collapse_jax.experiment import Chain, Experiment, advance, begin, found
+from collapse_jax.experiment import Chain, Experiment, advance, begin, found, initial_chain
 
+DECISIVE = ("chains", "seed", "chunk")  # settings that change results; devices, stride and keep do not
 LONGEST = 1024  # generations in one visit's buffer, at most
 BUFFER = 2**26  # bytes of records a device may hold before it shows them to the host
 
@@ -38,6 +41,8 @@ class Settings:
             if value is not None or name not in ("stride", "chunk"):
                 whole(name, value, least, most)
         choice("parallelism", self.parallelism, parallel.PARALLELISMS)
+        if self.keep is not None:
+            Preservation(self.keep)
 
 
 @dataclass
@@ -58,6 +63,8 @@ class Work:
         self.settled = settle(self.experiments)
         self.groups = grouped(self.settled)
         self.columns = [columns(experiment) for experiment in self.experiments]
+        experiments = [to_json(e) for e in self.experiments]
+        self.identity = config_hash([experiments, [getattr(self.settings, name) for name in DECISIVE]])
         self.compiled: dict[Any, Any] = {}
         self.tables: dict[Any, Any] = {}
         self.founded: dict[str, Any] = {}
@@ -73,6 +80,7 @@ class Work:
                 raise ConfigError("samples", original.samples, f"at most {limit}, the size of the real data set")
             if experiment.start == "base":
                 self.check_base(experiment)
+            founding(experiment)
         if self.base is not None and all(e.start != "base" for e in self.settled):
             raise ConfigError("base", "given", 'left out: no experiment has start="base"')
         for group in self.groups:
@@ -164,9 +172,7 @@ class Work:
         return jax.tree.map(shape, state)
 
     def begun_shape(self, e: Experiment) -> Chain:
-        shared, key = self.shared(e), jax.random.key(0)
-        real, params, info, statistics = founded(jax.tree.map(jnp.asarray, founding(e)), shared, key)
-        return begun(e, shared, key, real, params, info, statistics)
+        return begun(e, self.shared(e), jax.random.key(0), *found_shapes(e, self.shared(e), jax.random.key(0)))
 
     def begin(self, group: Group) -> Any:
         """The group's chains before generation 0, whose fit their arms share: leaves [chunks, chunk, ...], placed."""
@@ -186,32 +192,49 @@ class Work:
         blocks = []
         for i in group.indices:
             e = self.settled[i]
-            blocks.append(make(e, jax.device_put(self.shared(e), one), jax.device_put(keys, one), *self.foundation(e)))
+            real = None if getattr(e.family, "statistics", False) else self.real(e)
+            blocks.append(make(e, jax.device_put(self.shared(e), one), jax.device_put(keys, one), real, *self.foundation(e)))
         return jax.device_put(join(blocks), plan.sharding)
 
     def foundation(self, e: Experiment) -> Any:
-        """Real data, parameters, report and statistics of generation 0 for every chain: leaves [chains, ...], one per pairing."""
+        """Parameters, report and statistics of generation 0 for every chain: leaves [chains, ...], made once per pairing."""
         origin = founding(e)
         name = identity(origin)
         if name not in self.founded:
-            s = self.settings
-            plan = parallel.layout(1, s.chains, self.chunk(origin), self.devices, s.parallelism, origin.family.lapack)
-            stacked = jax.device_put(stack([origin]), plan.everywhere)
-            inputs = jax.device_put(padded(self.keys(plan.chain_ids.size), plan), plan.sharding)
-            owner = jax.device_put(plan.owner, plan.sharding)
-            arguments = (stacked, self.shared(e), owner, inputs)
-            structure = ("found", jax.tree.structure(origin), str(jax.tree.map(np.shape, origin)))
-            if structure not in self.compiled:
-
-                @jax.jit  # as in parallel.visit: traced once
-                def fits(mine: Experiment, shared: Any, keys: Any) -> Any:
-                    return parallel.over_chains(lambda key, _: founded(mine, shared, key), plan)(keys, 0)
-
-                self.compiled[structure] = parallel.compile_program(parallel.spread(fits, plan), arguments)
-            out = self.compiled[structure](*arguments)
-            flat = jax.jit(lambda out: jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[: s.chains], out))
-            self.founded[name] = flat(jax.device_put(out, self.devices[0]))
+            self.founded[name] = self.for_every_chain(founded, origin)
         return self.founded[name]
+
+    def real(self, e: Experiment) -> Any:
+        """The real data of generation 0 for every chain: Slots with leaves [chains, ...].
+
+        Apart from `foundation`, which draws it too: chains on statistics never need all of it at once, and whether another
+        arm does must not change their program.
+        """
+        return self.for_every_chain(real, founding(e))
+
+    def for_every_chain(self, function: Any, origin: Experiment) -> Any:
+        """`function(origin, shared, key)` for every chain, over all devices; its results are gathered on the first."""
+        program, arguments = self.founding_program(function, origin)
+        out = program(*arguments)
+        flat = jax.jit(lambda out: jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[: self.settings.chains], out))
+        return flat(jax.device_put(out, self.devices[0]))
+
+    def founding_program(self, function: Any, origin: Experiment) -> tuple[Any, tuple[Any, ...]]:
+        """The compiled program of `for_every_chain`, one per structure, and its arguments."""
+        s = self.settings
+        plan = parallel.layout(1, s.chains, self.chunk(origin), self.devices, s.parallelism, origin.family.lapack)
+        stacked = jax.device_put(stack([origin]), plan.everywhere)
+        inputs = jax.device_put(padded(self.keys(plan.chain_ids.size), plan), plan.sharding)
+        arguments = (stacked, self.shared(origin), jax.device_put(plan.owner, plan.sharding), inputs)
+        structure = (function.__name__, jax.tree.structure(origin), str(jax.tree.map(np.shape, origin)))
+        if structure not in self.compiled:
+
+            @jax.jit  # as in parallel.visit: traced once
+            def fits(mine: Experiment, shared: Any, keys: Any) -> Any:
+                return parallel.over_chains(lambda key, _: function(mine, shared, key), plan)(keys, 0)
+
+            self.compiled[structure] = parallel.compile_program(parallel.spread(fits, plan), arguments)
+        return self.compiled[structure], arguments
 
 
 def first(experiments: Experiment) -> Experiment:
@@ -219,10 +242,21 @@ def first(experiments: Experiment) -> Experiment:
     return jax.tree.map(lambda x: x[0], experiments)
 
 
-def founded(e: Experiment, shared: Any, key: Any) -> tuple[Any, Any, Any, Any]:
+def founded(e: Experiment, shared: Any, key: Any) -> tuple[Any, Any, Any]:
     """Generation 0 of one chain, with the statistics of its real data where the family has a use for them."""
     real, params, info = found(e, shared, key)
-    return real, params, info, e.family.summarise(real) if hasattr(e.family, "summarise") else None
+    return params, info, e.family.summarise(real) if hasattr(e.family, "summarise") else None
+
+
+def real(e: Experiment, shared: Any, key: Any) -> Any:
+    """The real data of one chain's generation 0."""
+    return initial_chain(e, shared, key).store
+
+
+def found_shapes(e: Experiment, shared: Any, key: Any) -> tuple[Any, Any, Any, Any]:
+    """Shapes of what a chain of `e` is begun with: real data (None with statistics), parameters, report, statistics."""
+    origin = jax.tree.map(jnp.asarray, founding(e))
+    return None if getattr(e.family, "statistics", False) else real(origin, shared, key), *founded(origin, shared, key)
 
 
 def begun(e: Experiment, shared: Any, key: Any, real: Any, params: Any, info: Any, statistics: Any) -> Chain:
@@ -259,8 +293,8 @@ def record_shapes(e: Experiment, shared: Any) -> dict[str, Any]:
     """The shapes of one chain's record of one generation, by column."""
 
     def one() -> Any:
-        real, params, info, statistics = founded(jax.tree.map(jnp.asarray, founding(e)), shared, jax.random.key(0))
-        return advance(e, shared, begun(e, shared, jax.random.key(0), real, params, info, statistics), jnp.int32(0))[1]
+        key = jax.random.key(0)
+        return advance(e, shared, begun(e, shared, key, *found_shapes(e, shared, key)), jnp.int32(0))[1]
 
     return jax.eval_shape(one)
 

@@ -106,9 +106,12 @@ class Transformer(Family):
         return nll(h.reshape(-1, self.width), network.output(params), tokens.reshape(-1)).reshape(tokens.shape)
 
     def loss(self, params: Any, tokens: Array, weight: Array, key: Array | None = None) -> Array:
-        """Mean negative log-likelihood per token of tokens [N, L], sequences weighted [N]; nats."""
+        """Σ weight · negative log-likelihood / (N · L) of tokens [N, L], sequences weighted [N]; nats a token.
+
+        Not divided by the batch's own weights: a mean over batches would then not be the mean over the training set.
+        """
         h = network.hidden(params, self.shape, self.inputs(tokens), key)
-        per_token = jnp.repeat(weight / (jnp.sum(weight) * tokens.shape[1]), tokens.shape[1])
+        per_token = jnp.repeat(weight / tokens.size, tokens.shape[1])
         return weighted_nll(h.reshape(-1, self.width), network.output(params), tokens.reshape(-1), per_token)
 
     def rate(self, step: Array, steps: Array) -> Array:
@@ -122,6 +125,7 @@ class Transformer(Family):
     def fit(self, key: Array, params: Any, train: Slots, shared: Shared) -> tuple[Any, dict[str, Array]]:
         """AdamW on shuffled minibatches of the filled slots; info: train_loss (mean of the last pass, nats a token), steps."""
         count, b = train.count, self.batch
+        weights = train.weight * (count / jnp.sum(train.weight))  # of mean 1 over the filled slots
         per_pass = jnp.maximum(1, -(-count // b))
         steps = self.budget.steps(count, b)
         adam = optax.chain(
@@ -144,7 +148,7 @@ class Transformer(Family):
             shuffled = jax.lax.cond(i % per_pass == 0, lambda: order(i // per_pass), lambda: shuffled)
             index = shuffled[((i % per_pass) * b + jnp.arange(b)) % count]
             noise = jax.random.fold_in(key, i + 2**30) if self.dropout else None
-            blocks, weight = train.samples[index], train.weight[index]
+            blocks, weight = train.samples[index], weights[index]
             loss, slope = jax.value_and_grad(lambda flat: self.loss(tree(flat), blocks, weight, noise))(flat)
             update, state = adam.update(slope, state, flat)
             flat = flat - (self.rate(i, steps) * update).astype(flat.dtype)
@@ -164,9 +168,16 @@ class Transformer(Family):
         return (tree(found), info | {"validation_loss": best}) if self.select == "best" else (tree(flat), info)
 
     def sample(self, key: Array, params: Any, n: int, decoding: Any = None, prompts: Array | None = None) -> Array:
-        """n whole blocks, int32 [n, block]; with prompts [n, p], blocks that begin with them."""
+        """n whole blocks, int32 [n, block]; with prompts [n, p], blocks that begin with them.
+
+        Greedy and Beam draw nothing: without prompts their blocks would all be one and the same, so that each block's first
+        token is drawn from the model.
+        """
+        own = Ancestral(repetition_penalty=None)
         prompts = jnp.zeros((n, 0), jnp.int32) if prompts is None else prompts
-        return generation.continued(key, params, self.shape, prompts, self.block, decoding or Ancestral(repetition_penalty=None))
+        if prompts.shape[1] == 0 and isinstance(decoding, Greedy | Beam):
+            prompts = generation.continued(jax.random.fold_in(key, 0), params, self.shape, prompts, 1, own)
+        return generation.continued(key, params, self.shape, prompts, self.block, decoding or own)
 
     def generate(self, key: Array, params: Any, prompts: Array, n: int, decoding: Any = None) -> Array:
         """Prompts [N, p] followed by n tokens each: int32 [N, p + n]; p + n at most `block`, else ConfigError."""

@@ -7,7 +7,7 @@ from rich.table import Table
 
 from collapse_jax.report.summary import wide_console
 
-BYTES = ("state", "memory", "checkpoint", "disk")
+BYTES = ("state", "founding", "memory", "checkpoint", "disk")
 
 
 def human(size: float) -> str:
@@ -25,7 +25,7 @@ def show_plan(rows: list[dict[str, Any]], as_json: bool) -> None:
         print(json.dumps(rows))
         return
     columns = list(rows[0])
-    table = Table(*[{"memory": "memory/device", "state": "state/device"}.get(name, name) for name in columns])
+    table = Table(*[{name: f"{name}/device" for name in ("state", "founding", "memory")}.get(name, name) for name in columns])
     for row in rows:
         table.add_row(*[human(row[name]) if name in BYTES else str(row[name]) for name in columns])
     wide_console().print(table)

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 
 from collapse_jax.checks import whole
 from collapse_jax.errors import ConfigError
+from collapse_jax.files import write_whole
 from collapse_jax.metrics.words import word_tables
 from collapse_jax.sources.base import Shared, Source
 from collapse_jax.sources.tokenizers import BPE, ByteCodec, Bytes, load_codec
@@ -48,7 +49,7 @@ class Text(Source):
         object.__setattr__(self, "data_dir", None if self.data_dir is None else str(self.data_dir))
 
     def validate(self) -> None:
-        whole("source.block", self.block, 2, 2**16)
+        whole("source.block", self.block, 4, 2**16)
         if not isinstance(self.tokenizer, BPE | Bytes):
             raise ConfigError("source.tokenizer", repr(self.tokenizer), "BPE(vocabulary) or Bytes()")
         self.tokenizer.validate()
@@ -146,11 +147,15 @@ def check_same_data(path: Path, text: dict[str, str]) -> None:
     """Write the splits' digests to `path`; where they stand there already, refuse other data: the chain would not be one."""
     digests = {split: hashlib.sha256(content.encode()).hexdigest() for split, content in text.items()}
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(".part")
-        part.write_text(json.dumps(digests, indent=1), encoding="utf-8")
-        part.replace(path)
-    elif json.loads(path.read_text(encoding="utf-8")) != digests:
+        write_whole(path, json.dumps(digests, indent=1).encode())
+        return
+    try:
+        same = json.loads(path.read_text(encoding="utf-8")) == digests
+    except ValueError:
+        raise ConfigError(
+            "source.dataset", path, "the digests of the text this run was started with; the file is damaged"
+        ) from None
+    if not same:
         raise ConfigError("source.dataset", path, "the same text this run was started with; it has changed since")
 
 

@@ -8,6 +8,7 @@ import tokenizers as hf
 
 from collapse_jax.checks import whole
 from collapse_jax.errors import ConfigError
+from collapse_jax.files import write_whole
 from collapse_jax.struct import static, struct
 
 
@@ -86,9 +87,7 @@ class BPECodec:
 
     def save(self, path: Path) -> None:
         """Write tokenizer.json, whole."""
-        part = path.with_suffix(".part")
-        part.write_text(self.tokenizer.to_str(), encoding="utf-8")
-        part.replace(path)
+        write_whole(path, self.tokenizer.to_str().encode())
 
 
 def decoded(pieces: list[bytes], tokens: Any) -> str:
