@@ -129,8 +129,8 @@ def test_two_states_fix_when_and_as_often_as_they_should(tmp_path, statistics):
     n = np.arange(1, fits + 1)
     low, high = discrete.not_absorbed(p, m, n)
     share = alive.mean(axis=0)
-    error = 4 * np.sqrt(share * (1 - share) / chains)
-    assert (low - error <= share).all() and (share <= high + error).all()
+    error = lambda bound: 4 * np.sqrt(bound * (1 - bound) / chains) + 4 / chains  # a share of a few chains is Poisson
+    assert (low - error(low) <= share).all() and (share <= high + error(high)).all()
 
 
 def test_deviations_stay_below_their_bound(tmp_path):
