@@ -2,8 +2,10 @@
 
 Claim: replace collapses, accumulate does not, in every dimension and at every size. Their iteration k is generation k - 1.
 Command: collapse run experiments/collapse_or_thrive_gaussian.py --chains 100
-Hardware and time: 2 CPU cores; see the README's results for the time seen.
-Expect: E tr Σ of replace is dim·(1-1/n)^(t+1) (mle); of accumulate it stays above dim·sin(π/√n)/(π/√n).
+Hardware and time: 2 CPU cores (AMD EPYC), 27 s with a cold compile cache, 15 s warm; the authors' loop in NumPy takes 615 s.
+Expect: E tr Σ of replace is dim·(1-1/n)^(t+1) (mle), of accumulate it tends to dim·sin(π/√n)/(π/√n). Seen at dim 1, n 10:
+median trace_ratio 4e-10 at generation 99 under replace (the mean is not testable there), mean 0.79 ± 0.05 under accumulate,
+where the limit is 0.844.
 """
 
 import collapse_jax as cj

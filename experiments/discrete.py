@@ -2,8 +2,9 @@
 
 Claim: under replace the support shrinks as Suresh et al. (2412.17646) bound it; accumulate keeps it.
 Command: collapse run experiments/discrete.py --chains 200
-Hardware and time: 2 CPU cores, under a minute.
-Expect: replace, K = M = 1000, exponent 1: support about 395 of 1,000 at generation 0.
+Hardware and time: 2 CPU cores (AMD EPYC), 12 s with a cold compile cache.
+Expect (K = M = 1000, exponent 1): support 334 of 1,000 at generation 0; at generation 50 28.5 under replace, 334 under
+accumulate, 159 with a tenth of the first real set drawn anew.
 """
 
 import collapse_jax as cj
