@@ -62,6 +62,10 @@ def with_engine_flags(main: Callable[..., Any], action: Callable[..., Any]) -> C
     if taken:
         raise ConfigError("main", ", ".join(sorted(taken)), "arguments with other names than the engine's flags")
 
+    for p in own.values():
+        if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) or p.annotation is p.default is p.empty:
+            raise ConfigError("main", p.name, "arguments that each have a name and a type")
+
     def both(**values: Any) -> Any:
         flags = {name: values.pop(name) for name in engine}
         if flags.pop("x64"):
@@ -72,13 +76,14 @@ def with_engine_flags(main: Callable[..., Any], action: Callable[..., Any]) -> C
     both.__signature__ = inspect.Signature(kinds)  # type: ignore[attr-defined]
     hints = {**get_type_hints(main), **get_type_hints(engine_flags)}
     both.__annotations__ = {name: kind for name, kind in hints.items() if name != "return"}
-    claim = (inspect.getdoc(main) or "").split("\n\n")[0]
-    both.__doc__ = f"{claim}\n\n" + (inspect.getdoc(engine_flags) or "").split("\n\n", 1)[1]
+    told, engines = (inspect.getdoc(f) or "" for f in (main, engine_flags))
+    claim, own_help = told.split("\n\n")[0], told.partition("Args:\n")[2].rstrip()
+    both.__doc__ = f"{claim}\n\nArgs:\n{own_help}\n{engines.partition('Args:')[2].strip(chr(10))}"
     return both
 
 
 def command_run(arguments: Sequence[str]) -> int:
-    """collapse run FILE [flags]"""
+    """run FILE [flags]     run what the FILE's main(...) gives; its arguments are flags"""
     path, rest = file_of("run", arguments)
     return run_main(main_of(path), path, rest)
 
@@ -107,7 +112,7 @@ def show(done: Any, as_json: bool) -> None:
 
 
 def command_plan(arguments: Sequence[str]) -> int:
-    """collapse plan FILE [flags]"""
+    """plan FILE [flags]    what would be compiled, where, how much memory and disk; runs nothing"""
     path, rest = file_of("plan", arguments)
 
     def action(experiments: Any, out: Path | None, launcher: str, json: bool, **flags: Any) -> int:
@@ -121,7 +126,7 @@ def command_plan(arguments: Sequence[str]) -> int:
 
 
 def command_resume(arguments: Sequence[str]) -> int:
-    """collapse resume RUN"""
+    """resume RUN           go on from the last whole checkpoint"""
 
     def resume(
         run: Positional[Path],
@@ -139,7 +144,7 @@ def command_resume(arguments: Sequence[str]) -> int:
 
 
 def command_report(arguments: Sequence[str]) -> int:
-    """collapse report RUN..."""
+    """report RUN...        summary tables, and figures as PNG and SVG"""
 
     def report(runs: Positional[tuple[Path, ...]], figures: bool = True, json: bool = False) -> int:
         """Summary tables, and figures as PNG and SVG in each run's folder."""
@@ -169,7 +174,7 @@ def command_report(arguments: Sequence[str]) -> int:
 
 
 def command_ls(arguments: Sequence[str]) -> int:
-    """collapse ls [FOLDER]"""
+    """ls [FOLDER]          the runs beneath a folder, and how far they are"""
 
     def ls(folder: Positional[Path] = Path("runs"), json: bool = False) -> int:
         """The runs beneath a folder, with how far each has come."""
@@ -185,7 +190,7 @@ def command_ls(arguments: Sequence[str]) -> int:
 
 
 def command_demo(arguments: Sequence[str]) -> int:
-    """collapse demo [--out FOLDER]"""
+    """demo [--out FOLDER]  language models collapse on the King James Bible, beside theory"""
 
     def demo(
         out: Path = Path("runs/demo"),
@@ -282,7 +287,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """The console script."""
     arguments = sys.argv[1:] if arguments is None else arguments
     if not arguments or arguments[0] in ("-h", "--help"):
-        print("collapse: " + " | ".join((command.__doc__ or "").strip() for command in COMMANDS.values()))
+        print("Generation chains: fit, sample, curate, compose, again. Each command has a --help of its own.\n")
+        print("\n".join("  " + (command.__doc__ or "").strip() for command in COMMANDS.values()))
         sys.exit(0 if arguments else 2)
     command = COMMANDS.get(arguments[0])
     if command is None:

@@ -90,7 +90,9 @@ def demo(out: Path, seed: int, samples: int, steps: int, as_json: bool) -> None:
 def gaussian_table(done: Run) -> Table:
     """Median variance by generation; of replace beside exp(-n/(M-1))."""
     title = f"Gaussian, M = 100, {CHAINS['gaussian']} chains: median variance"
-    table = Table("generation", "replace", "exp(-n/(M-1))", "accumulate", "10 % real", title=title, title_justify="left")
+    table = Table(
+        "generation", "replace", "exp(-n/(M-1)), n = generation + 1", "accumulate", "10 % real", title=title, title_justify="left"
+    )
     medians = done.records.group_by("label", "generation").agg(pl.col("trace_ratio").median())
     value = {(row[0], row[1]): row[2] for row in medians.iter_rows()}
     for t in (0, 10, 25, 50, 75, 100):

@@ -78,6 +78,39 @@ def test_plan_runs_nothing(file, capsys):
     assert code == 0 and json.loads(out)[0]["experiments"] == 2 and not Path("runs").exists()
 
 
+@pytest.mark.timeout(200)
+def test_a_class_from_a_file_beside_it_is_found_by_run_and_resume(file, capsys):
+    Path("beside.py").write_text(
+        "import collapse_jax as cj\nfrom collapse_jax.struct import struct\n@struct\nclass Mine(cj.regimes.Replace):\n    x: float = 2.0\n"
+    )
+    file.write_text("from beside import Mine\n" + FILE.replace('cj.regimes.Mix(1 - real, 0.0, real, kept="fresh")', "Mine(real)"))
+    done = subprocess.run([sys.executable, str(file), "--chains", "2", "--out", "r"], capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stderr
+    assert collapse(capsys, "run", file, "--chains", 2, "--out", "s")[0] == 0
+    command = [sys.executable, "-c", "import sys; from collapse_jax.cli import main; main(sys.argv[1:])", "resume"]
+    elsewhere = Path("elsewhere")
+    elsewhere.mkdir()
+    done = subprocess.run([*command, "../r"], capture_output=True, text=True, timeout=100, cwd=elsewhere)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("arguments", ["x", "*args: int", "**more: int"])
+def test_an_argument_without_a_type_is_named(file, capsys, arguments):
+    Path("bad.py").write_text(f"def main({arguments}):\n    return 3\n")
+    code, _, err = collapse(capsys, "run", "bad.py")
+    assert code == 2 and err.startswith("collapse: main = ") and "a name and a type" in err
+
+
+def test_help_says_what_each_argument_means(file, capsys):
+    file.write_text(
+        FILE.replace('"""A small experiment."""', '"""A small experiment.\n\n    Args:\n        real: How much of it.\n    """')
+    )
+    code, out, _ = collapse(capsys, "run", file, "--help")
+    assert code == 0 and "How much of it." in out and "Independent chains" in out
+    code, out, _ = collapse(capsys, "--help")
+    assert code == 0 and all(f"  {name} " in out for name in ("demo", "run", "resume", "plan", "report", "ls"))
+
+
 def test_help_lists_the_files_flags_and_the_engines(file, capsys):
     code, out, _ = collapse(capsys, "run", file, "--help")
     assert code == 0 and all(flag in out for flag in ("--samples", "--real", "--chains", "--parallelism", "--keep"))

@@ -15,7 +15,7 @@ def test_a_small_demo_from_end_to_end(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(demo, "kjv", functools.partial(demo.kjv, vocabulary=300, block=16, width=16, layers=1))
     demo.demo(tmp_path / "demo", 0, 32, 3, False)
     shown = capsys.readouterr().out
-    for words in ("exp(-n/(M-1))", "support", "held-out perplexity", "replace is", "replace, filtered", "figures"):
+    for words in ("exp(-n/(M-1)), n", "support", "held-out perplexity", "replace is", "replace, filtered", "figures"):
         assert words in shown
     for name in ("gaussian", "zipf", "kjv"):
         run = cj.load(tmp_path / "demo" / name)

@@ -60,3 +60,11 @@ def test_arms_share_a_founding_where_source_family_and_size_agree():
 def test_an_error_names_its_place_in_the_grid():
     with pytest.raises(cj.ConfigError, match=r"experiments\[1\].samples"):
         settle([BASE, cj.varied(BASE, samples=0)])
+
+
+def test_two_filters_of_one_class_have_columns_of_their_own():
+    rules = (cj.curation.Likelihood(0.1, 0.9), cj.curation.Likelihood(0.2, 0.8))
+    e = cj.Experiment(cj.sources.Normal(1), cj.families.Gaussian(1), cj.regimes.Replace(), 10, 3, rules)
+    found = columns(e)
+    assert (found["curation.likelihood.low"], found["curation.likelihood_2.low"]) == (0.1, 0.2)
+    assert found["curation"] == "likelihood+likelihood"

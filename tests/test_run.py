@@ -9,6 +9,7 @@ import pytest
 
 import collapse_jax as cj
 from collapse_jax.engine.lock import RunLock
+from collapse_jax.struct import struct
 
 BASE = cj.Experiment(cj.sources.Normal(1), cj.families.Gaussian(1), cj.regimes.Replace(), 20, 4)
 
@@ -148,3 +149,38 @@ def test_a_run_in_double_precision_stays_one(tmp_path):
     assert not jax.config.jax_enable_x64
     single = cj.run(e, chains=4, out=tmp_path / "s").records
     assert single["log_variance"].dtype == pl.Float32
+
+
+@pytest.mark.parametrize("name", ["[seed=1] a*b?", "ü b"])
+def test_a_folder_may_have_any_name(tmp_path, name):
+    run = cj.run(BASE, chains=4, out=tmp_path / name / "r")
+    assert len(run.records) == 4 * 5 and cj.load(run.folder).finished
+    assert cj.resume(run.folder).records.equals(run.records)
+
+
+@struct
+class Clashing(cj.families.Gaussian):
+    """Measures something that it calls `samples`."""
+
+    def measure(self, key, params, samples, shared):
+        return {"samples": params.mean[0]}
+
+
+def test_a_metric_with_the_name_of_a_field_is_refused(tmp_path):
+    with pytest.raises(cj.ConfigError, match="metrics = samples"):
+        cj.run(cj.varied(BASE, family=Clashing(1)), chains=2, out=tmp_path / "r")
+
+
+def test_a_tokenizer_that_was_changed_is_refused(tmp_path):
+    files = tmp_path / "train.txt"
+    files.write_text("In the beginning was the word and the word was good. " * 200)
+    source = cj.sources.Text("text_files", cj.sources.BPE(270), 8, (str(files),))
+    family = cj.families.Transformer(270, 8, 1, 8, 1, budget=cj.families.Steps(1), test_blocks=8)
+    run = cj.run(cj.Experiment(source, family, cj.regimes.Replace(), 8, 0), chains=2, out=tmp_path / "r")
+    (path,) = run.folder.glob("sources/*/tokenizer.json")
+    vocabulary = json.loads(path.read_text())
+    words = vocabulary["model"]["vocab"]
+    words["e"], words["a"] = words["a"], words["e"]
+    path.write_text(json.dumps(vocabulary))
+    with pytest.raises(cj.ConfigError, match="tokenizer"):
+        cj.load(run.folder).params(0)

@@ -116,15 +116,26 @@ def truncate_the_newest_part(records):
     os.truncate(records / "60-60.parquet", 100)
 
 
+def spoil_a_part(records):
+    """Its end, where Parquet lists its contents, stays whole."""
+    path = records / "30-30.parquet"
+    data = path.read_bytes()
+    path.write_bytes(data[:8] + bytes(200) + data[208:])
+
+
 @pytest.mark.parametrize(
-    "damage, onward", [(lose_a_part, "from generation 28"), (truncate_the_newest_part, "from generation 59")]
+    "damage, onward",
+    [(lose_a_part, "from generation 28"), (spoil_a_part, "from generation 28"), (truncate_the_newest_part, "from generation 59")],
 )
 def test_records_that_are_gone_are_made_again(base, tmp_path, capsys, damage, onward):
     """From the newest checkpoint (every seventh is kept, and the last two) up to which every record is there."""
     folder = tmp_path / "run"
     shutil.copytree(base / "runs" / "gaussian", folder)
     damage(folder / "records" / "group=000")
-    assert not cj.load(folder).finished
+    assert damage is spoil_a_part or not cj.load(folder).finished
+    if damage is lose_a_part:
+        assert len(cj.load(folder).records) < len(cj.load(base / "runs" / "gaussian").records)
+        assert "generations 30 to 30 of group=000 are gone" in capsys.readouterr().err
     assert cj.resume(folder).finished and onward in capsys.readouterr().err
     same(folder, base / "runs" / "gaussian")
 

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from collapse_jax.errors import ConfigError
+from collapse_jax.sources import Bytes, Text
 from collapse_jax.sources.builders.text_files import PIECE, TextFiles, examples, hashed_split
 
 
@@ -83,3 +84,15 @@ def test_what_is_wrong_with_a_file_is_named(name, content, message, tmp_path):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(ConfigError, match="none.txt: readable text files"):
         list(examples(tmp_path / "none.txt"))
+
+
+def test_half_a_surrogate_pair_is_replaced(tmp_path):
+    path = tmp_path / "web.jsonl"
+    path.write_text('{"text": "good \\ud83d day"}\n')
+    (text,) = examples(path)
+    assert text == "good ? day\n"
+
+
+def test_files_are_found_again_from_another_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert Text("text_files", Bytes(), 8, ("a.txt",)).files == (str(tmp_path / "a.txt"),)

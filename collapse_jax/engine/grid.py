@@ -79,10 +79,12 @@ def columns(experiment: Experiment) -> dict[str, Any]:
                 add(f"{name}.{field.name}", getattr(value, field.name))
         elif isinstance(value, list | tuple):
             found[name] = "+".join(snake(item) if dataclasses.is_dataclass(item) else str(item) for item in value)
-            for item in value:
+            for place, item in enumerate(value):
                 if dataclasses.is_dataclass(item):
+                    before = sum(type(other) is type(item) for other in value[:place])
+                    own = snake(item) + (f"_{before + 1}" if before else "")  # likelihood, likelihood_2
                     for field in dataclasses.fields(item):
-                        add(f"{name}.{snake(item)}.{field.name}", getattr(item, field.name))
+                        add(f"{name}.{own}.{field.name}", getattr(item, field.name))
         elif isinstance(value, np.generic):
             found[name] = value.item()
         elif isinstance(value, np.ndarray | jax.Array):

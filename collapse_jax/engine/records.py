@@ -2,6 +2,7 @@
 
 import io
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -52,11 +53,11 @@ class Records:
                 found.append((path, int(match[1]), int(match[2])))
         return sorted(found, key=lambda part: (part[0].parent.name, part[1], part[2]))
 
-    def covered(self, group: str) -> int:
-        """The last generation up to which every one is in a part that can be read; -1: none."""
+    def covered(self, group: str, check: bool = False) -> int:
+        """The last generation up to which every one is in a part that is whole; -1: none. check: read every part to its end."""
         end = -1
         for path, first, last in self.parts(group):
-            if first > end + 1 or not readable(path):
+            if first > end + 1 or not whole(path, check):
                 break
             end = max(end, last)
         return end
@@ -89,29 +90,42 @@ class Records:
         Raises ConfigError where a part is damaged.
         """
         groups: dict[str, list[pl.DataFrame]] = {}
-        for path, _, _ in self.parts():
-            groups.setdefault(path.parent.name, []).append(part(path))
+        end: dict[str, int] = {}
+        for path, first, last in self.parts():
+            name = path.parent.name
+            if first > end.get(name, -1) + 1:
+                gone = f"{end.get(name, -1) + 1} to {first - 1} of {name}"
+                print(
+                    f"records of generations {gone} are gone: collapse resume {self.folder.parent} makes them again",
+                    file=sys.stderr,
+                )
+            end[name] = max(end.get(name, -1), last)
+            groups.setdefault(name, []).append(part(path))
         if not groups:
             return pl.DataFrame(schema=dict.fromkeys(INDEX, pl.Int32))
-        whole = [as_lists(pl.concat(parts, how="vertical_relaxed")) for parts in groups.values()]
-        return pl.concat(whole, how="diagonal_relaxed").sort(INDEX)
+        tables = [as_lists(pl.concat(parts, how="vertical_relaxed")) for parts in groups.values()]
+        return pl.concat(tables, how="diagonal_relaxed").sort(INDEX)
 
 
-def readable(path: Path) -> bool:
-    """Whether a part is a whole Parquet file: its end, which is written last, lists what is in it."""
+def whole(path: Path, check: bool) -> bool:
+    """Whether a part is a whole Parquet file: by its end, which is written last, or by reading all of it."""
     try:
-        return pl.read_parquet_schema(path) is not None
-    except (pl.exceptions.PolarsError, OSError):
+        if check:
+            return part(path) is not None
+        with open(path, "rb") as file:  # a name would be taken for a pattern
+            return pl.read_parquet_schema(file) is not None
+    except (pl.exceptions.PolarsError, ConfigError, OSError):
         return False
 
 
 def part(path: Path) -> pl.DataFrame:
     try:
-        return pl.read_parquet(path, hive_partitioning=False)
+        return pl.read_parquet(path, hive_partitioning=False, glob=False)
     except (pl.exceptions.PolarsError, OSError) as error:
         if isinstance(error, PermissionError):
             raise
-        raise ConfigError("records", path, "a whole Parquet file; this one is damaged or gone") from None
+        again = "a whole Parquet file; this one is damaged or gone (collapse resume makes it again)"
+        raise ConfigError("records", path, again) from None
 
 
 def as_lists(rows: pl.DataFrame) -> pl.DataFrame:

@@ -17,11 +17,11 @@ import polars as pl
 from collapse_jax.engine.checkpoint import Checkpoints
 from collapse_jax.engine.grid import Group
 from collapse_jax.engine.progress import Progress
-from collapse_jax.engine.records import Records, frame
+from collapse_jax.engine.records import INDEX, Records, frame
 from collapse_jax.engine.samples import write_samples
 from collapse_jax.engine.storage import writing
 from collapse_jax.engine.work import Work, first
-from collapse_jax.errors import Stopped
+from collapse_jax.errors import ConfigError, Stopped
 
 FIRST_VISIT = 16  # generations of a cheap family's first visit, from whose time the next ones' length follows
 VISIT_SECONDS = 1.0  # of computing, at least
@@ -46,7 +46,7 @@ def run_group(work: Work, group: Group, folder: Path, records: Records, progress
         checkpoints = Checkpoints(folder / "checkpoints" / group.name, work.keep(group), work.identity)
     try:
         with writing(folder, hint):
-            done, chains = restored(work, group, checkpoints, records.covered(group.name))
+            done, chains = restored(work, group, checkpoints, records.covered(group.name, check=True))
             records.drop_after(group.name, done)
         if done >= generations:
             return
@@ -69,6 +69,7 @@ def run_group(work: Work, group: Group, folder: Path, records: Records, progress
             written = time.monotonic()
             with writing(folder, hint):
                 texts = host.pop("sample", None)
+                refuse_fields(work, host)
                 if texts is not None:
                     keep_samples(work, group, folder, done + 1, texts)
                 flat = {name: value.reshape(-1, *value.shape[2:]) for name, value in host.items()}
@@ -90,6 +91,13 @@ def run_group(work: Work, group: Group, folder: Path, records: Records, progress
             checkpoints.wait()
     finally:
         checkpoints.close()
+
+
+def refuse_fields(work: Work, metrics: Any) -> None:
+    """Raise ConfigError where a metric is named as a column that every record has anyway."""
+    for name in metrics:
+        if name in (*INDEX, *(field for row in work.columns for field in row)):
+            raise ConfigError("metrics", name, "a name that is no field of the experiment; the family measures one of this name")
 
 
 def restored(work: Work, group: Group, checkpoints: Checkpoints, recorded: int) -> tuple[int, Any]:

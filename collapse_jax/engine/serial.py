@@ -56,13 +56,11 @@ def from_json(value: Any) -> Any:
 
 
 def place(kind: type) -> str:
-    """`module:name`, or `file.py:name` for a class of a script."""
+    """`module:name`, or `file.py:name` for a class of a script or of a file beside it, which only its folder makes importable."""
     module = sys.modules.get(kind.__module__)
-    spec = getattr(module, "__spec__", None)
     file = getattr(module, "__file__", None)
-    script = kind.__module__ == "__main__" or (
-        spec is not None and spec.origin and kind.__module__.startswith("experiment_file_")
-    )
+    loose = "." not in kind.__module__ and file and not {"site-packages", "dist-packages"} & set(Path(file).parts)
+    script = kind.__module__ == "__main__" or loose
     return f"{Path(file).resolve() if script and file else kind.__module__}:{kind.__qualname__}"
 
 
@@ -87,7 +85,12 @@ def load_file(path: Path) -> Any:
     main = sys.modules.get("__main__")
     if getattr(main, "__file__", None) and Path(main.__file__).resolve() == path:  # type: ignore[union-attr,arg-type]
         return main
+    for known in list(sys.modules.values()):  # the same file under its own name: its classes are to be the same
+        if getattr(known, "__dict__", {}).get("__file__") == str(path):
+            return known
     if name not in sys.modules:
+        if str(path.parent) not in sys.path:
+            sys.path.append(str(path.parent))  # for files beside it, as when Python runs it
         spec = importlib.util.spec_from_file_location(name, path)
         if spec is None or spec.loader is None or not path.is_file():
             raise OSError(f"{path} is no Python file")

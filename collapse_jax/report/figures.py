@@ -37,7 +37,7 @@ def draw(run: Run, folder: Path | None = None) -> list[Path]:
             if any(theory.get(experiment, {}).get(metric) for experiment in some):
                 axes.plot([], [], "--", color="black", lw=1, label="theory (dashed: mean, dotted: median)")
             finish(axes, table.filter(pl.col("experiment").is_in(some)), metric)
-            name = metric if len(experiments) <= SHOWN else f"{metric}-{first // SHOWN}"
+            name = metric.replace("/", "-") + (f"-{first // SHOWN}" if len(experiments) > SHOWN else "")
             for kind in ("png", "svg"):
                 figure.savefig(folder / f"{name}.{kind}", dpi=130)
                 made.append(folder / f"{name}.{kind}")

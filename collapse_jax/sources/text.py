@@ -45,8 +45,9 @@ class Text(Source):
     def __post_init__(self) -> None:
         # Static fields must be hashable; they are never traced.
         files = self.files if isinstance(self.files, list | tuple) else (self.files,)
-        object.__setattr__(self, "files", tuple(str(file) for file in files))
-        object.__setattr__(self, "data_dir", None if self.data_dir is None else str(self.data_dir))
+        absolute = lambda path: os.path.abspath(os.path.expanduser(path))  # a run may be resumed from another folder
+        object.__setattr__(self, "files", tuple(absolute(file) for file in files if str(file)))
+        object.__setattr__(self, "data_dir", None if self.data_dir is None else absolute(self.data_dir))
 
     def validate(self) -> None:
         whole("source.block", self.block, 4, 2**16)
@@ -72,9 +73,11 @@ class Text(Source):
         ConfigError where the set is not to be had or has changed, or a split is too small for a single block.
         """
         text = self.splits()
-        if folder is not None:
-            check_same_data(self.place(folder) / "source.json", text)
         codec = self.codec(folder, text["train"])
+        if folder is not None:
+            file = self.place(folder) / "tokenizer.json"
+            tokenizer = file.read_text(encoding="utf-8") if file.exists() else ""
+            check_same_data(self.place(folder) / "source.json", {**text, "tokenizer": tokenizer})
         blocks: dict[str, Any] = {}
         for split, content in text.items():
             tokens = codec.encode(content)
@@ -144,7 +147,7 @@ def joined(examples: list[str]) -> str:
 
 
 def check_same_data(path: Path, text: dict[str, str]) -> None:
-    """Write the splits' digests to `path`; where they stand there already, refuse other data: the chain would not be one."""
+    """Write the digests of the splits and the tokenizer to `path`; where others stand there, refuse: the chain would not be one."""
     digests = {split: hashlib.sha256(content.encode()).hexdigest() for split, content in text.items()}
     if not path.exists():
         write_whole(path, json.dumps(digests, indent=1).encode())
@@ -156,7 +159,7 @@ def check_same_data(path: Path, text: dict[str, str]) -> None:
             "source.dataset", path, "the digests of the text this run was started with; the file is damaged"
         ) from None
     if not same:
-        raise ConfigError("source.dataset", path, "the same text this run was started with; it has changed since")
+        raise ConfigError("source.dataset", path, "the text and tokenizer this run was started with; they have changed since")
 
 
 def cache_folder() -> Path:

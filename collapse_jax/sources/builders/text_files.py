@@ -77,7 +77,7 @@ def examples(file: Path) -> Iterator[str]:
                     text = None
                 if not isinstance(text, str):
                     raise ConfigError("source.files", f"{file}:{number}", 'lines of JSON with a "text" field')
-                yield text + "\n"
+                yield text.encode("utf-8", "replace").decode() + "\n"  # half a surrogate pair, as the web has, is no text
     elif file.suffix == ".txt":
         piece: list[str] = []
         size = 0
