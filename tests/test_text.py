@@ -114,7 +114,7 @@ def test_a_run_refuses_a_text_that_has_changed(tmp_path):
     text = source((str(file),))
     text.load(tmp_path / "run")
     file.write_text(corpus(seed=7), encoding="utf-8")
-    with pytest.raises(ConfigError, match="has changed"):
+    with pytest.raises(ConfigError, match="have changed"):
         text.load(tmp_path / "run")
 
 
