@@ -186,11 +186,15 @@ def kill_at_random(running: subprocess.Popen, folder: Path, rng: random.Random, 
     return killed(running) and hit
 
 
-def kill_while_writing(running: subprocess.Popen, folder: Path, rng: random.Random, further: int = 6) -> bool:
-    """SIGKILL as soon as, some generations on, a checkpoint is half written."""
+def kill_while_writing(running: subprocess.Popen, folder: Path, rng: random.Random, further: int = 6) -> tuple[bool, bool]:
+    """SIGKILL as soon as, some generations on, a checkpoint is half written: whether it was killed, and whether in the middle.
+
+    Between the look and the kill the checkpoint may become whole; that is a kill as well, at another moment.
+    """
     goal = committed(folder) + rng.randint(1, further)
     until(running, lambda: committed(folder) >= goal and "tmp" in "".join(entries(folder)), pause=0)
-    return killed(running) and "tmp" in "".join(entries(folder))
+    dead = killed(running)
+    return dead, dead and "tmp" in "".join(entries(folder))
 
 
 def killed(running: subprocess.Popen) -> bool:

@@ -42,15 +42,18 @@ def begin(base, family, folder):
 def struck(base, family, folder, seed):
     """A run that is killed at a random moment, resumed, killed in the middle of a checkpoint, and resumed to its end."""
     rng = random.Random(seed)
-    hits = [kill_at_random(begin(base, family, folder), folder, rng), kill_while_writing(resume(base, folder), folder, rng)]
+    further = 2 if family == "text" else 6  # language models have 11 generations here, the others 41 or 61
+    first = kill_at_random(begin(base, family, folder), folder, rng, further)
+    second, writing = kill_while_writing(resume(base, folder), folder, rng, further)
     finish(resume(base, folder))
     same(folder, base / "runs" / family)
-    return hits
+    return first + second, writing
 
 
 def test_six_kills_change_no_bit(base, tmp_path):
     hits = at_once([lambda family=family: struck(base, family, tmp_path / family, 7) for family in LONG])
-    assert hits == [[True, True]] * len(LONG)
+    assert [kills for kills, _ in hits] == [2] * len(LONG)
+    assert any(writing for _, writing in hits)
 
 
 def test_stopped_locked_and_out_of_disk_nothing_is_lost(base, tmp_path, capsys):

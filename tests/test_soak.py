@@ -39,7 +39,8 @@ def test_a_run_killed_fifteen_times_is_the_run_left_alone(tmp_path_factory, tmp_
             assert until(running, lambda: (folder / "run.json").exists())
             assert killed(running)
         elif number % 2:
-            writing_kills += kill_while_writing(running, folder, rng, further=generations)
+            dead, writing = kill_while_writing(running, folder, rng, further=generations)
+            writing_kills, random_kills = writing_kills + writing, random_kills + (dead and not writing)
         else:
             random_kills += kill_at_random(running, folder, rng, further=generations)
         running = resume(base, folder, devices=8 if number == ROUNDS // 2 else 2)
