@@ -43,7 +43,7 @@ def experiments(files: Path) -> dict[str, cj.Experiment]:
         "long wide": vary(wide, generations=60),
         "long counts": vary(discrete, samples=200, generations=40),
         "long discrete": vary(discrete, generations=40),
-        "long text": vary(text, generations=10, regime=r.Replace()),
+        "long text": vary(text, generations=20, regime=r.Replace()),
     }
     return {label: vary(e, label=label) for label, e in found.items()}
 
