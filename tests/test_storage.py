@@ -9,7 +9,6 @@ import pytest
 
 from collapse_jax.engine.storage import StorageError, refusal, writing
 from collapse_jax.errors import Stopped
-from collapse_jax.files import write_whole
 
 
 def on_small_disk(code, folder, size):
@@ -167,10 +166,3 @@ def test_other_errors_pass_unchanged():
     first = Stopped("as it is")
     with pytest.raises(Stopped, match="^as it is$"), writing("runs/a", "hint"):
         raise first
-
-
-def test_a_file_is_replaced_as_a_whole(tmp_path):
-    path = tmp_path / "new" / "run.json"
-    write_whole(path, b"one")
-    write_whole(path, b"two")
-    assert path.read_bytes() == b"two" and os.listdir(path.parent) == ["run.json"]
