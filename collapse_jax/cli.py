@@ -103,11 +103,14 @@ def show(done: Any, as_json: bool) -> None:
     """The end of a run: the summary table, or JSON."""
     from collapse_jax.report import summary
 
-    table = summary.summary(done)
+    table, failures = summary.summary(done), done.failures
     if as_json:
-        print(dumps({"run": str(done.folder), "finished": done.finished, "summary": table.to_dicts()}))
+        facts = {"run": str(done.folder), "finished": done.finished, "failed": failures.to_dicts()}
+        print(dumps(facts | {"summary": table.to_dicts()}))
     else:
         summary.show(table)
+        if len(failures):
+            print(summary.failed(done))
         print(f"records, checkpoints and run.json: {done.folder}")
 
 

@@ -54,13 +54,15 @@ class Experiment:
 class Chain:
     """The state of one chain between generations.
 
-    first: parameters of generation 0 and reference: scores of its samples, where a filter asks for them; info: what
-    the fit of generation 0 reported, if that fit was made beforehand (then generation 0 is not fitted again).
+    failed: the generation whose fit was the first without a usable model, -1 while there is none; first: parameters of
+    generation 0, where a filter or the family asks for them, and reference: scores of its samples; info: what the fit of
+    generation 0 reported, if that fit was made beforehand (then generation 0 is not fitted again).
     """
 
     key: Array
     store: Any
     params: Any
+    failed: Array
     first: Any = None
     reference: Any = ()
     info: Any = None
@@ -102,6 +104,7 @@ def resolve(experiment: Experiment) -> Experiment:
         e = replace(e, family=replace(e.family, budget=e.budget), budget=None)
     if hasattr(e.decoding, "settled"):
         e = replace(e, decoding=e.decoding.settled())
+    e = replace(e, family=e.family.settled(e))
     e.family.validate(e)
     e.regime.validate(table)
     for rule in curation:
@@ -141,10 +144,16 @@ def exact_statistics(e: Experiment) -> bool:
     return bool(asked) if asked is not None else possible and e.family.exact(e)
 
 
+def setting(e: Experiment, shared: Shared) -> Shared:
+    """`shared` with what families may ask of their experiment; slots: how many a training set has."""
+    slots = e.regime.slots(e.samples.capacity, e.samples.total)
+    return {**shared, "source": e.source, "family": e.family, "sizes": e.samples, "slots": slots}
+
+
 def surroundings(e: Experiment, shared: Shared, params: Any) -> Shared:
-    """`shared` with what regimes and families may ask of their experiment."""
+    """`setting` and what regimes may ask besides: the frame that samples are given in."""
     frame = jax.tree.map(jnp.zeros_like, e.family.frame(params))
-    return {**shared, "source": e.source, "family": e.family, "sizes": e.samples, "frame": frame}
+    return {**setting(e, shared), "frame": frame}
 
 
 def real_data(e: Experiment, shared: Shared, key: Array) -> Any:
@@ -159,18 +168,20 @@ def initial_chain(experiment: Experiment, shared: Shared, key: Array) -> Chain:
     the chain's own. Raises ConfigError as `resolve` does.
     """
     e = settled(experiment)
-    params = shared["base"] if e.start == "base" else e.family.init(phase_key(key, 0, INIT), shared)
+    params = shared["base"] if e.start == "base" else e.family.init(phase_key(key, 0, INIT), setting(e, shared))
     around = surroundings(e, shared, params)
     return begin(e, shared, key, real_data(e, around, key), params)
 
 
 def begin(e: Experiment, shared: Shared, key: Array, real: Any, params: Any, info: Any = None) -> Chain:
     """A chain whose real data is at hand, and its generation 0 too where `info` is given."""
-    store = e.regime.begin(real, surroundings(e, shared, params))
-    first = params if e.curation else None
+    around = surroundings(e, shared, params)
+    store = e.regime.begin(real, around)
+    params = e.family.resized(params, around["slots"])
+    first = params if e.curation or e.family.remembers else None
     context = Context(first, params, e.family, shared, jnp.int32(0), e.decoding)
     shapes = jax.eval_shape(lambda key: references(e, key, context), key)
-    return Chain(key, store, params, first, jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes), info)
+    return Chain(key, store, params, jnp.int32(-1), first, jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes), info)
 
 
 def reference_size(e: Experiment) -> int:
@@ -181,8 +192,9 @@ def reference_size(e: Experiment) -> int:
 def found(e: Experiment, shared: Shared, key: Array) -> tuple[Slots, Any, dict[str, Array]]:
     """Real data, parameters and report of generation 0, which arms with one source, family and size share."""
     chain = initial_chain(e, shared, key)
-    train = e.regime.training_set(chain.store, surroundings(e, shared, chain.params))
-    params, info = e.family.fit(phase_key(key, 0, FIT), chain.params, train, shared)
+    around = surroundings(e, shared, chain.params) | {"t": jnp.int32(0), "previous": chain.params}
+    train = e.regime.training_set(chain.store, around)
+    params, info = e.family.fit(phase_key(key, 0, FIT), chain.params, train, around)
     return train, params, info
 
 
@@ -190,27 +202,31 @@ def advance(experiment: Experiment, shared: Shared, chain: Chain, t: Array | int
     """Generation t of one chain: fit, sample, measure, curate, compose.
 
     experiment: the one that `initial_chain` was given; t: 0 … generations, never batched; T + 1 such calls make a run.
-    Returns the chain for generation t + 1 and the record: metrics, what the fit reported, and the share of candidates that
-    curation kept, all by column name.
+    Returns the chain for generation t + 1 and the record: metrics, what the fit reported, the share of candidates that
+    curation kept, and `failed` from the first generation without a usable model on, all by column name.
     """
     e = settled(experiment)
     family = e.family
     start = chain.params
-    around = surroundings(e, shared, start)
+    around = surroundings(e, shared, start) | {"t": jnp.asarray(t), "previous": start}
 
     def fit() -> tuple[Any, dict[str, Array]]:
         train = e.regime.training_set(chain.store, around)
         if e.start == "base":
             origin = shared["base"]
         else:
-            origin = start if e.start == "previous" else family.init(phase_key(chain.key, t, INIT), shared)
+            origin = start if e.start == "previous" else family.init(phase_key(chain.key, t, INIT), around)
         return family.fit(phase_key(chain.key, t, FIT), origin, train, around)
 
     params, info = fit() if chain.info is None else jax.lax.cond(t == 0, lambda: (start, chain.info), fit)
     m = regimes.size(around, t + 1)
     key = phase_key(chain.key, t, SAMPLE)
     record = dict(info)
+    failed = jnp.where((chain.failed < 0) & family.failed(params), jnp.asarray(t, jnp.int32), chain.failed)
     first, reference = chain.first, chain.reference
+    if first is not None:
+        first = jax.tree.map(lambda a, b: jnp.where(t == 0, a, b), params, first)
+        around = {**around, "first": first}
     if getattr(family, "statistics", False):
         new = family.sample_statistics(key, params, e.regime.new(m, t + 1))
         metrics = family.measure(phase_key(chain.key, t, MEASURE), params, None, around)
@@ -223,15 +239,15 @@ def advance(experiment: Experiment, shared: Shared, chain: Chain, t: Array | int
         if hasattr(e.source, "decode"):
             record["sample"] = drawn[:2]
         if e.curation:
-            first = jax.tree.map(lambda a, b: jnp.where(t == 0, a, b), params, chain.first)
             context = Context(first, params, family, around, jnp.asarray(t), e.decoding)
             made = phase_key(chain.key, t, REFERENCE)
             reference = jax.lax.cond(t == 0, lambda: references(e, made, context), lambda: chain.reference)
             new, kept = curate(e.curation, phase_key(chain.key, t, CURATE), candidates, context, reference, n)
             record["kept"] = kept
     record |= metrics if e.metrics == "default" else {name: metrics[name] for name in e.metrics if name in metrics}
+    record["failed"] = failed >= 0
     store, _ = e.regime.compose(phase_key(chain.key, t, COMPOSE), chain.store, new, around, t)
-    return Chain(chain.key, store, params, first, reference, chain.info), record
+    return Chain(chain.key, store, params, failed, first, reference, chain.info), record
 
 
 def references(e: Experiment, key: Array, context: Context) -> tuple[Any, ...]:

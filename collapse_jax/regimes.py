@@ -2,7 +2,7 @@
 
 The frame is p_next = α·p_model + β·p_previous + γ·p_real (Shumailov et al., Nature 2024). Every regime is written once
 for samples in slots (`data.Slots`) and for exact sufficient statistics: both can be joined and appended to.
-`shared` gives what a regime may need of its experiment: "source", "family", "sizes", "frame".
+`shared` gives what a regime may need of its experiment: "source", "family", "sizes", "slots" (of a training set), "frame".
 """
 
 from typing import Any
@@ -55,6 +55,10 @@ class Regime:
         """Whether sufficient statistics give this regime's law exactly."""
         return True
 
+    def slots(self, capacity: int, total: int) -> int:
+        """How many slots a training set has; capacity: of the largest generation; total: of all generations together."""
+        return capacity
+
     def new(self, m: Array, t: Array | int) -> Array:
         """How many synthetic samples the training set of generation t takes, of m samples in all."""
         return m
@@ -97,6 +101,9 @@ class Grown:
 @struct
 class Accumulate(Regime):
     """Each model is trained on everything so far: the real data and every generation's samples (Gerstgrasser et al. 2024)."""
+
+    def slots(self, capacity: int, total: int) -> int:
+        return total
 
     def begin(self, real: Data, shared: Shared) -> Any:
         if not isinstance(real, Slots):
@@ -262,16 +269,16 @@ class Fresh(Regime):
     def validate(self, samples: np.ndarray) -> None:
         whole("regime.real_samples", self.real_samples)
 
-    def slots(self, shared: Shared) -> int:
-        return shared["sizes"].capacity + self.real_samples
+    def slots(self, capacity: int, total: int) -> int:
+        return capacity + self.real_samples
 
     def begin(self, real: Data, shared: Shared) -> Data:
-        return join([real], [size(shared, 0)], self.slots(shared)) if isinstance(real, Slots) else real
+        return join([real], [size(shared, 0)], shared["slots"]) if isinstance(real, Slots) else real
 
     def update(self, key: Array, store: Data, new: Data, shared: Shared, t: Array | int) -> Data:
         n = jnp.int32(self.real_samples)
         anew = real(key, n, self.real_samples, shared)
-        return pooled([anew, new], [n, size(shared, t + 1)], self.slots(shared))
+        return pooled([anew, new], [n, size(shared, t + 1)], shared["slots"])
 
 
 @struct
@@ -293,19 +300,22 @@ class Weighted(Regime):
     def exact(self) -> bool:
         return self.kept == "fresh"
 
+    def slots(self, capacity: int, total: int) -> int:
+        return 2 * capacity
+
     def begin(self, real: Data, shared: Shared) -> Kept:
-        wide = join([real], [size(shared, 0)], 2 * shared["sizes"].capacity) if isinstance(real, Slots) else real
+        wide = join([real], [size(shared, 0)], shared["slots"]) if isinstance(real, Slots) else real
         return Kept(None if self.kept == "fresh" else real, wide)
 
     def training_set(self, store: Kept, shared: Shared) -> Data:
         return store.current
 
     def update(self, key: Array, store: Kept, new: Data, shared: Shared, t: Array | int) -> Kept:
-        m, slots = size(shared, t + 1), shared["sizes"].capacity
-        anew = real(key, m, slots, shared) if store.real is None else store.real
+        m = size(shared, t + 1)
+        anew = real(key, m, shared["sizes"].capacity, shared) if store.real is None else store.real
         # Doubled, so that weights average 1 and a budget in epochs keeps its meaning.
         weights = [2.0 * self.real_weight, 2.0 * (1.0 - self.real_weight)]
-        return replace(store, current=pooled([anew, new], [m, m], 2 * slots, weights))
+        return replace(store, current=pooled([anew, new], [m, m], shared["slots"], weights))
 
 
 def shuffled(key: Array, slots: Slots) -> Array:

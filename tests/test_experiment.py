@@ -76,7 +76,7 @@ def test_under_jit_and_scan_the_step_is_the_same():
 
 def test_metrics_may_be_chosen():
     _, records = chain(cj.varied(BASE, metrics=["trace_ratio"]))
-    assert set(records[0]) == {"trace_ratio"}
+    assert set(records[0]) == {"trace_ratio", "failed"}
 
 
 def test_a_filter_sees_generation_zero_and_reports_what_it_kept():

@@ -34,7 +34,7 @@ def program(family, fits, accumulate=False, slots=0, decoding=None):
 
         def step(store, t):
             params, _ = family.fit(key, None, store, {})
-            metrics = family.measure(key, params, None, {})
+            metrics = family.measure(key, params, None, {"source": Normal(family.dim)})
             now = jax.random.fold_in(key, t + 1)
             if slots:
                 new = drawn(family.sample(now, params, slots, decoding), frame=family.frame(params))
@@ -46,7 +46,7 @@ def program(family, fits, accumulate=False, slots=0, decoding=None):
         def grow(store, t):
             """Accumulated samples: block t of the store, in the source's coordinates."""
             params, _ = family.fit(key, None, store, {})
-            metrics = family.measure(key, params, None, {})
+            metrics = family.measure(key, params, None, {"source": Normal(family.dim)})
             new = drawn(family.sample(jax.random.fold_in(key, t + 1), params, slots), frame=family.frame(params))
             return store.write(Slots.of(new.absolute(), 0, count=m), (t + 1) * slots), metrics
 
@@ -234,7 +234,7 @@ def test_log_prob_is_the_normal_density(dim):
 @pytest.mark.parametrize("dim", [1, 3])
 def test_measures_are_those_of_the_fitted_covariance(dim):
     params, mean, covariance = params_of(dim)
-    metrics = Gaussian(dim=dim, w2=True).measure(None, params, None, {})
+    metrics = Gaussian(dim=dim, w2=True).measure(None, params, None, {"source": Normal(dim)})
     root = linalg.sqrtm(covariance).real if dim > 1 else np.sqrt(covariance)
     expected = {
         "trace_ratio": np.trace(covariance) / dim,
@@ -246,7 +246,7 @@ def test_measures_are_those_of_the_fitted_covariance(dim):
     assert metrics.keys() == expected.keys()
     for name, value in expected.items():
         np.testing.assert_allclose(metrics[name], value, rtol=2e-5, atol=2e-6)
-    assert "w2_sq" not in Gaussian(dim=3).measure(None, params_of(3)[0], None, {})
+    assert "w2_sq" not in Gaussian(dim=3).measure(None, params_of(3)[0], None, {"source": Normal(3)})
 
 
 def test_samples_have_the_models_mean_and_covariance():

@@ -27,13 +27,15 @@ def history(regime, samples, generations):
     regime.validate(schedules.table(samples, generations))
     regime = regimes.resolved(regime, generations)
     sizes = schedules.sizes(samples, generations)
-    shared = {"source": Numbered(), "family": None, "sizes": sizes, "frame": None}
+    slots = regime.slots(sizes.capacity, sizes.total)
+    shared = {"source": Numbered(), "family": None, "sizes": sizes, "slots": slots, "frame": None}
     store = regime.begin(regimes.real(jax.random.key(0), sizes.counts[0], sizes.capacity, shared), shared)
     sets = [regime.training_set(store, shared)]
     for t in range(generations):
         new = Slots.of(100.0 * (t + 1) + jnp.arange(sizes.capacity)[:, None], t + 1)
         store, train = regime.compose(jax.random.key(t + 1), store, new, shared, t)
         sets.append(train)
+    assert all(len(train.weight) == slots for train in sets)
     return [(np.asarray(s.samples)[np.asarray(s.weight) > 0, 0], s) for s in sets]
 
 
@@ -56,7 +58,8 @@ def test_accumulate_keeps_everything_with_its_origin():
 
 def test_writing_past_the_capacity_is_an_error():
     regime, sizes = Accumulate(), schedules.sizes(3, 1)
-    shared = {"source": Numbered(), "family": None, "sizes": sizes, "frame": None}
+    slots = regime.slots(sizes.capacity, sizes.total)
+    shared = {"source": Numbered(), "family": None, "sizes": sizes, "slots": slots, "frame": None}
     store = regime.begin(regimes.real(jax.random.key(0), jnp.int32(3), 3, shared), shared)
     new = Slots.of(jnp.zeros((3, 1)), 1)
     for t in range(2):

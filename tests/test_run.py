@@ -3,13 +3,14 @@
 import json
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import polars as pl
 import pytest
 
 import collapse_jax as cj
 from collapse_jax.engine.lock import RunLock
-from collapse_jax.struct import struct
+from collapse_jax.struct import replace, struct
 
 BASE = cj.Experiment(cj.sources.Normal(1), cj.families.Gaussian(1), cj.regimes.Replace(), 20, 4)
 
@@ -184,3 +185,45 @@ def test_a_tokenizer_that_was_changed_is_refused(tmp_path):
     path.write_text(json.dumps(vocabulary))
     with pytest.raises(cj.ConfigError, match="tokenizer"):
         cj.load(run.folder).params(0)
+
+
+@struct
+class Fragile(cj.families.Gaussian):
+    """A Gaussian whose fit gives out where the mean of its samples is negative, from generation 2 on."""
+
+    def fit(self, key, params, train, shared):
+        params, info = super().fit(key, params, train, shared)
+        lost = (shared["t"] >= 2) & (params.mean < 0)
+        return replace(params, mean=jnp.where(lost, jnp.nan, params.mean)), info
+
+
+def test_a_chain_without_a_model_is_marked_and_the_others_go_on(tmp_path, capsys):
+    e = cj.Experiment(cj.sources.Normal(1), Fragile(1, statistics=False), cj.regimes.Replace(), 20, 4)
+    whole = cj.run(cj.varied(e, family=cj.families.Gaussian(1, statistics=False)), chains=16, seed=3, out=tmp_path / "whole")
+    run = cj.run(e, chains=16, seed=3, out=tmp_path / "run")
+    failures, rows = run.failures, run.records
+    assert 4 <= len(failures) < 16 and failures["generation"].min() == 2
+    lost = rows.join(failures.rename({"generation": "at"}), on=["experiment", "chain"], how="left")
+    assert lost.select((pl.col("failed") == (pl.col("generation") >= pl.col("at")).fill_null(False)).all()).item()
+    others = lambda table: table.join(failures, on="chain", how="anti").sort("chain", "generation")["log_variance"].to_numpy()
+    assert others(rows).tobytes() == others(whole.records).tobytes()
+    from collapse_jax.cli import show
+
+    show(run, False)
+    printed = capsys.readouterr().out
+    assert f"{len(failures)} of 16 chains failed" in printed and "at generation 2" in printed and "nan" not in printed.lower()
+
+
+@struct
+class Broken(cj.sources.Normal):
+    """Real data with a hole in it."""
+
+    def draw(self, key, n, shared):
+        return super().draw(key, n, shared).at[n // 2].set(jnp.nan)
+
+
+def test_real_data_that_is_no_number_is_refused_in_one_line(tmp_path):
+    e = cj.Experiment(Broken(1), cj.families.Gaussian(1, statistics=False), cj.regimes.Replace(), 20, 4)
+    with pytest.raises(cj.ConfigError, match="source = broken.*NaN") as error:
+        cj.run(e, chains=2, out=tmp_path / "run")
+    assert "\n" not in str(error.value) and not (tmp_path / "run" / "run.json").exists()

@@ -15,6 +15,7 @@ from collapse_jax.engine import devices as machine
 from collapse_jax.engine import rundir, runner
 from collapse_jax.engine.checkpoint import Checkpoints, named
 from collapse_jax.engine.lock import RunLock
+from collapse_jax.engine.records import INDEX
 from collapse_jax.engine.samples import read_samples
 from collapse_jax.engine.serial import from_json, to_json
 from collapse_jax.engine.storage import writing
@@ -34,6 +35,15 @@ class Run:
     def records(self) -> pl.DataFrame:
         """A row per experiment, chain and generation: the experiment's fields, then a column per metric."""
         return runner.table(self.folder, self.config["columns"])
+
+    @property
+    def failures(self) -> pl.DataFrame:
+        """Chains whose fit left no usable model (NaN, or degenerate): experiment, chain and the generation it happened in."""
+        rows = self.records
+        if "failed" not in rows.columns:
+            return pl.DataFrame(schema=dict.fromkeys(INDEX, pl.Int32))
+        found = rows.filter(pl.col("failed")).group_by("experiment", "chain").agg(pl.col("generation").min())
+        return found.select(INDEX).sort(INDEX)
 
     @functools.cached_property
     def experiments(self) -> list[Experiment]:

@@ -13,7 +13,7 @@ import numpy as np
 from collapse_jax.checks import choice, whole
 from collapse_jax.engine import parallel
 from collapse_jax.engine.checkpoint import Preservation
-from collapse_jax.engine.grid import Group, columns, founding, grouped, identity, settle, stack
+from collapse_jax.engine.grid import Group, columns, founding, grouped, identity, settle, snake, stack
 from collapse_jax.engine.serial import config_hash, to_json
 from collapse_jax.errors import ConfigError
 from collapse_jax.experiment import Chain, Experiment, advance, begin, found, initial_chain
@@ -102,6 +102,7 @@ class Work:
         structure = jax.tree.structure(experiment.source)
         if structure not in self.tables:
             tables = dict(experiment.source.load(self.folder))
+            check_finite(experiment, tables)
             if self.base is not None:
                 tables["base"] = self.base
             everywhere = parallel.layout(1, 1, 1, self.devices, self.settings.parallelism).everywhere
@@ -235,6 +236,16 @@ class Work:
 
             self.compiled[structure] = parallel.compile_program(parallel.spread(fits, plan), arguments)
         return self.compiled[structure], arguments
+
+
+def check_finite(e: Experiment, tables: Any) -> None:
+    """Raise ConfigError where real data is no number: in the source's own tables, or among a thousand of its samples."""
+    n = min(max(e.samples.capacity, 1), 1000)
+    drawn = jax.jit(e.source.draw, static_argnums=1)(jax.random.key(0), n, tables)
+    for name, values in {**{f".{name}": x for name, x in tables.items()}, "": drawn}.items():
+        floats = [x for x in jax.tree.leaves(values) if jnp.issubdtype(jnp.asarray(x).dtype, jnp.inexact)]
+        if not all(bool(jnp.all(jnp.isfinite(jnp.asarray(x)))) for x in floats):
+            raise ConfigError(f"source{name}", snake(e.source), "finite numbers; this data has NaN or infinity in it")
 
 
 def first(experiments: Experiment) -> Experiment:

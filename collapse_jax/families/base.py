@@ -3,6 +3,7 @@
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from collapse_jax.data import Frame, Slots
 
@@ -19,17 +20,34 @@ class Family:
     neural = False  # a checkpoint every generation, all of them kept
     trained = False  # takes `start` and `budget`
     lapack = False  # its chains call LAPACK on CPUs: they are never vmapped there (see parallel.layout)
+    remembers = False  # `measure` finds the parameters of generation 0 in shared["first"]
+
+    def settled(self, experiment: Any) -> Any:
+        """The family with what it takes from its experiment filled in; called before `validate`."""
+        return self
 
     def validate(self, experiment: Any) -> None:
         """Raise ConfigError where a field, alone or with the rest of the experiment, cannot be used."""
 
     def init(self, key: Array, shared: Shared) -> Any:
-        """Untrained parameters."""
+        """Untrained parameters; shared["slots"] says how many slots a training set has, for families that keep it."""
         raise NotImplementedError(type(self).__name__)
 
     def fit(self, key: Array, params: Any, train: Any, shared: Shared) -> tuple[Any, dict[str, Array]]:
-        """Parameters fitted on `train` (Slots, or the family's statistics), starting from `params`; and scalars to record."""
+        """Parameters fitted on `train` (Slots, or the family's statistics), starting from `params`; and scalars to record.
+
+        shared["t"] is the generation, shared["previous"] the parameters of the one before (at 0: those it starts from).
+        """
         raise NotImplementedError(type(self).__name__)
+
+    def resized(self, params: Any, slots: int) -> Any:
+        """Parameters of generation 0 as they are where training sets have `slots` slots, at least as many as are filled."""
+        return params
+
+    def failed(self, params: Any) -> Array:
+        """Whether a fit has left no usable model: bool []. The chain is then marked as failed."""
+        leaves = [x for x in jax.tree.leaves(params) if jnp.issubdtype(x.dtype, jnp.inexact)]
+        return jnp.any(jnp.stack([jnp.any(~jnp.isfinite(x)) for x in leaves]))
 
     def sample(self, key: Array, params: Any, n: int, decoding: Any, prompts: Array | None = None) -> Array:
         """n samples [n, ...], in the units of `frame(params)` where that is not None."""

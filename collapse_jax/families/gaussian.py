@@ -11,8 +11,10 @@ from collapse_jax.checks import choice, whole
 from collapse_jax.data import Frame, Slots
 from collapse_jax.decoding import SamplingBias
 from collapse_jax.errors import ConfigError
+from collapse_jax.families.algebra import log_det
 from collapse_jax.families.base import Family, Shared
 from collapse_jax.families.moments import Drawn, Factor, Moments
+from collapse_jax.metrics.points import log_of
 from collapse_jax.struct import static, struct
 
 Array = jax.Array
@@ -83,6 +85,10 @@ class Gaussian(Family):
         log_divisor = jnp.log(jnp.maximum(m.weight - ddof, 1e-30))
         return GaussianParams(m.mean, Factor(m.factor.unit, m.factor.log_scale - 0.5 * log_divisor)), {}
 
+    def failed(self, params: GaussianParams) -> Array:
+        """A NaN: a variance of 0 (log scale -inf) is a Gaussian all the same, of fewer dimensions."""
+        return jnp.any(jnp.isnan(params.mean)) | jnp.any(jnp.isnan(params.factor.log_scale))
+
     def frame(self, params: GaussianParams) -> Frame:
         return Frame(params.mean, params.factor.top)
 
@@ -97,13 +103,15 @@ class Gaussian(Family):
         return Drawn(count, params.mean, params.factor, inner, offset, self.estimator == "unbiased")
 
     def measure(self, key: Array, params: GaussianParams, samples: Slots | None, shared: Shared) -> dict[str, Array]:
-        """Against the standard normal source: trace_ratio, log_variance (log of it), log_det_ratio, mean_sq_error, w2_sq."""
-        f, d = params.factor, self.dim
-        log_variance = f.log_trace - np.log(d)
-        error = jnp.sum(params.mean**2)
+        """Against the source: trace_ratio, log_variance (log of it), log_det_ratio, mean_sq_error; of a standard normal, w2_sq."""
+        f, d, source = params.factor, self.dim, shared["source"]
+        log_variance = f.log_trace - log_of(source.trace(shared))
+        error = jnp.sum(params.mean**2 if source.standard else (params.mean - source.mean(shared)) ** 2)
         metrics = {"trace_ratio": jnp.exp(log_variance), "log_variance": log_variance, "mean_sq_error": error}
         metrics["log_det_ratio"] = 2 * (jnp.sum(f.log_scale) + log_abs_det(f.unit))
-        if d == 1:
+        if not source.standard:
+            metrics["log_det_ratio"] -= log_det(source.covariance(shared))
+        elif d == 1:
             metrics["w2_sq"] = error + (jnp.exp(f.log_scale[0]) - 1) ** 2
         elif self.w2:
             root = jnp.sum(jnp.linalg.svd(f.unit * jnp.exp(f.log_scale), compute_uv=False))

@@ -40,7 +40,12 @@ def summary(run: Run) -> pl.DataFrame:
 
 
 def over_chains(run: Run, rows: pl.DataFrame, wanted: list[str]) -> pl.DataFrame:
-    """Statistics over chains of the wanted metrics, for every experiment and generation among rows."""
+    """Statistics over chains of the wanted metrics, for every experiment and generation among rows.
+
+    A chain counts up to the generation before it failed.
+    """
+    if "failed" in rows.columns:
+        rows = rows.filter(~pl.col("failed"))
     long = rows.unpivot(wanted, index=list(FIXED), variable_name="metric").with_columns(pl.col("value").cast(pl.Float64))
     long = long.filter(pl.col("value").is_not_null())
     value = pl.col("value")
@@ -56,6 +61,19 @@ def over_chains(run: Run, rows: pl.DataFrame, wanted: list[str]) -> pl.DataFrame
     order = {name: i for i, name in enumerate(wanted)}
     table = table.sort("experiment", pl.col("metric").replace_strict(order, return_dtype=pl.Int32), "generation")
     return table.select("experiment", "name", "metric", "generation", "mean", "se", "median", "low", "high")
+
+
+def failed(run: Run) -> str:
+    """One line on the chains that failed, for each experiment that has any."""
+    lines = []
+    for (experiment,), rows in run.failures.group_by("experiment", maintain_order=True):
+        some = ", ".join(f"chain {r['chain']} at generation {r['generation']}" for r in rows.head(5).iter_rows(named=True))
+        total = run.config["settings"]["chains"]
+        more = f" and {len(rows) - 5} more" if len(rows) > 5 else ""
+        lines.append(
+            f"{len(rows)} of {total} chains failed, and count only up to there: {name_of(run, experiment)}: {some}{more}"
+        )
+    return "\n".join(lines)
 
 
 def wide_console() -> Console:

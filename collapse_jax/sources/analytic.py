@@ -22,6 +22,8 @@ class Normal(Source):
 
     dim: int = static(default=1)
 
+    standard = True
+
     def validate(self) -> None:
         whole("source.dim", self.dim)
 
@@ -32,6 +34,18 @@ class Normal(Source):
     def draw_statistics(self, key: Array, count: Array, family: Any, shared: Shared) -> Any:
         return family.sample_statistics(key, family.init(key, shared), count).moments()
 
+    def mean(self, shared: Shared) -> Array:
+        return jnp.zeros(self.dim)
+
+    def covariance(self, shared: Shared) -> Array:
+        return jnp.eye(self.dim)
+
+    def trace(self, shared: Shared) -> float:
+        return float(self.dim)
+
+    def log_prob(self, samples: Array, shared: Shared) -> Array:
+        return -0.5 * jnp.sum(samples**2, axis=-1) - 0.5 * self.dim * np.log(2 * np.pi)
+
 
 class DiscreteSource(Source):
     """A source over numbered states; samples int32 [n]."""
@@ -39,6 +53,9 @@ class DiscreteSource(Source):
     def probabilities(self) -> Array:
         """p0 [states]."""
         raise NotImplementedError(type(self).__name__)
+
+    def log_prob(self, samples: Array, shared: Shared) -> Array:
+        return jnp.log(self.probabilities())[samples]
 
     def draw(self, key: Array, n: int, shared: Shared) -> Array:
         """n states, int32 [n]; the first of them do not depend on n."""

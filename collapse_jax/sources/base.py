@@ -4,13 +4,17 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 Array = jax.Array
 Shared = dict[str, Any]
 
 
 class Source:
-    """The real distribution p0. A subclass is a `@struct`."""
+    """The real distribution p0. A subclass is a `@struct`; one of points or images, [n, dim], also knows its moments."""
+
+    standard = False  # whether it is the standard normal distribution, whose distances are simple
+    classes = 0  # labels 0 … classes - 1 in the last column of every sample; 0: there are none
 
     def validate(self) -> None:
         """Raise ConfigError where a field cannot be used."""
@@ -29,4 +33,20 @@ class Source:
 
     def draw_statistics(self, key: Array, count: Array, family: Any, shared: Shared) -> Any:
         """The sufficient statistics that `family` needs of `count` real samples, in exact law."""
+        raise NotImplementedError(type(self).__name__)
+
+    def mean(self, shared: Shared) -> Array:
+        """Its mean: [dim]."""
+        raise NotImplementedError(type(self).__name__)
+
+    def covariance(self, shared: Shared) -> Array:
+        """Its covariance: [dim, dim]."""
+        raise NotImplementedError(type(self).__name__)
+
+    def trace(self, shared: Shared) -> Any:
+        """The trace of its covariance."""
+        return jnp.trace(self.covariance(shared))
+
+    def log_prob(self, samples: Array, shared: Shared) -> Array:
+        """Its log-density (log-probability) at samples [n, ...]: [n], nats."""
         raise NotImplementedError(type(self).__name__)

@@ -1,0 +1,63 @@
+"""Measurements of points and images [n, dim]: moments and energy distance against the source."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+Array = jax.Array
+Shared = dict[str, Any]
+HELD_OUT = 512  # real samples that metrics compare with
+
+
+def held_out(shared: Shared, n: int = HELD_OUT, split: str = "test") -> Array:
+    """Real samples that no chain is fitted on, the same for all chains and generations: [at most n, dim].
+
+    A finite real data set gives those of its own split; any other source draws them with a key of their own.
+    """
+    if split in shared:
+        return jnp.asarray(shared[split])[:n]
+    salt = {"test": 0x7E57, "validation": 0x7A11}[split]
+    return shared["source"].draw(jax.random.key(salt), n, shared)
+
+
+def moments(samples: Array, weight: Array) -> tuple[Array, Array]:
+    """Mean [dim] and total variance (divisor: the sum of weights) of samples [n, dim] with weights [n]."""
+    share = (weight / jnp.sum(weight))[:, None]
+    mean = jnp.sum(share * samples, axis=0)
+    return mean, jnp.sum(share * (samples - mean) ** 2)
+
+
+def against_source(mean: Array, trace: Array, shared: Shared) -> dict[str, Array]:
+    """trace_ratio, log_variance and mean_sq_error of a model of this mean [dim] and total variance."""
+    ratio = trace / shared["source"].trace(shared)
+    error = jnp.sum((mean - shared["source"].mean(shared)) ** 2)
+    return {"trace_ratio": ratio, "log_variance": jnp.log(ratio), "mean_sq_error": error}
+
+
+def energy_distance(x: Array, y: Array, weight: Array | None = None) -> Array:
+    """2 E‖X - Y‖ - E‖X - X'‖ - E‖Y - Y'‖ of samples x [n, dim] (weights [n]) and y [m, dim], unbiased (Székely & Rizzo 2013).
+
+    0 in mean where both are of one law; it may then be slightly negative. O(n² + m² + n m) distances.
+    """
+    w = jnp.ones(len(x)) / len(x) if weight is None else weight / jnp.sum(weight)
+    pairs = w[:, None] * w * (1 - jnp.eye(len(x)))
+    within_x = jnp.sum(pairs * distances(x, x)) / jnp.sum(pairs)
+    within_y = jnp.sum(distances(y, y)) / (len(y) * (len(y) - 1))
+    return 2 * jnp.sum(w[:, None] * distances(x, y)) / len(y) - within_x - within_y
+
+
+def distances(x: Array, y: Array) -> Array:
+    """Euclidean distances of x [n, dim] and y [m, dim]: [n, m], dimension by dimension where there are few."""
+    if x.shape[1] <= 8:
+        squares = sum((x[:, None, i] - y[None, :, i]) ** 2 for i in range(x.shape[1]))
+    else:
+        cross = jnp.matmul(x, y.T, precision=jax.lax.Precision.HIGHEST)
+        squares = jnp.sum(x**2, axis=1)[:, None] + jnp.sum(y**2, axis=1) - 2 * cross
+    return jnp.sqrt(jnp.maximum(squares, 0.0))
+
+
+def log_of(x: Any) -> Any:
+    """log x, on the host where x is a Python number (so that a constant has all its digits)."""
+    return np.log(x) if isinstance(x, int | float) else jnp.log(x)
