@@ -30,13 +30,13 @@ def struct(cls: type[T]) -> type[T]:
     """
     frozen = dataclasses.dataclass(frozen=True)(cls)
     fields = dataclasses.fields(frozen)  # type: ignore[arg-type]
-    made = frozen.__init__
+    made, positional = frozen.__init__, [field.name for field in fields if not field.kw_only]
 
     @functools.wraps(made)
     def checked(self: T, *values: Any, **named: Any) -> None:
         names = [field.name for field in fields]
         unknown = [name for name in named if name not in names]
-        given = {*names[: len(values)], *named}
+        given = {*positional[: len(values)], *named}
         lacking = [f.name for f in fields if f.name not in given and f.default is f.default_factory is dataclasses.MISSING]
         if unknown:
             raise UnknownField(

@@ -39,15 +39,6 @@ def test_empty_slots_are_never_seen():
         assert all(bool((x == y).all()) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)) == same
 
 
-def test_weights_weight_the_loss():
-    family = Transformer(**SMALL)
-    params = jax.tree.map(lambda x: 10 * x, family.init(jax.random.key(0), {}))
-    tokens = jax.random.randint(jax.random.key(1), (3, 8), 0, 12)
-    each = np.asarray(family.losses(params, tokens)).mean(axis=1)
-    weight = jnp.asarray([1.0, 0.0, 2.0])
-    np.testing.assert_allclose(family.loss(params, tokens, weight), (each[0] + 2 * each[2]) / 3, rtol=1e-5)
-
-
 def test_a_weight_keeps_its_meaning_in_batches_of_one():
     """Two blocks that contradict each other, weighted 3 to 1: the optimum gives them probabilities .75 and .25."""
     family = Transformer(**{**SMALL, "batch": 1}, budget=Steps(600), weight_decay=0.0, learning_rate=3e-3, clip=float("inf"))
@@ -82,16 +73,6 @@ def test_the_best_parameters_on_validation_are_kept():
     (at_last, _), (at_best, info) = fitted(last, Slots.of(tokens, 0)), fitted(best, Slots.of(tokens, 0), shared)
     np.testing.assert_allclose(score(at_best), info["validation_loss"], rtol=1e-5)
     assert score(at_best) < score(at_last) - 0.1
-
-
-def test_the_rate_rises_and_falls_as_said():
-    family = Transformer(**SMALL, learning_rate=1.0, warmup=0.1, final_rate=0.1)
-    rates = [float(family.rate(jnp.int32(i), jnp.int32(100))) for i in range(100)]
-    np.testing.assert_allclose(rates[:10], np.arange(1, 11) / 10, rtol=1e-5)
-    assert max(rates) == 1 and abs(rates[-1] - 0.1) < 0.001
-    assert all(a >= b for a, b in zip(rates[10:], rates[11:], strict=False))
-    flat = replace(family, schedule="constant")
-    assert float(flat.rate(jnp.int32(99), jnp.int32(100))) == 1
 
 
 def test_half_precision_and_dropout_train():
