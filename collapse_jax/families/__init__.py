@@ -2,8 +2,11 @@
 
 from collapse_jax.families.base import Family
 from collapse_jax.families.budget import Epochs, Steps
+from collapse_jax.families.diffusion import Diffusion
 from collapse_jax.families.discrete import Discrete
+from collapse_jax.families.flow import Flow
 from collapse_jax.families.gaussian import Gaussian
 from collapse_jax.families.transformer import Transformer
+from collapse_jax.families.vae import VAE
 
-__all__ = ["Discrete", "Epochs", "Family", "Gaussian", "Steps", "Transformer"]
+__all__ = ["VAE", "Diffusion", "Discrete", "Epochs", "Family", "Flow", "Gaussian", "Steps", "Transformer"]

@@ -90,13 +90,13 @@ class Trained:
         train: Slots,
         loss: Callable[[Any, Array, Array], Array],
         validation: Callable[[Any], Array],
-        redraw: Callable[[Array], Array] | None = None,
+        redraw: Callable[[Array, Array], Array] | None = None,
         slices: int = 1,
     ) -> tuple[Any, dict[str, Array]]:
         """`params` after the budget's steps on minibatches of `train`, and train_loss (mean of the last pass), steps.
 
         loss(params, batch [b, ...], key) and validation(params): means over samples; the latter is asked for with
-        select="best" or patience alone. redraw(key): a batch that stands in for one of the training set.
+        select="best" or patience alone. redraw(key, batch): what stands in for a batch of the training set.
         """
         count, b, slices = train.count, self.batch, self.accumulate or slices
         per_pass = jnp.maximum(1, -(-count // b))
@@ -124,10 +124,9 @@ class Trained:
             i, flat, state, order, total, best, found, stalled = carry
             order = jax.lax.cond(i % per_pass == 0, lambda: passed(jax.random.fold_in(key, i // per_pass), train), lambda: order)
             noise = jax.random.fold_in(key, i + 2**30)
-            if redraw is None:
-                samples = train.samples[order[((i % per_pass) * b + jnp.arange(b)) % count]]
-            else:
-                samples = redraw(jax.random.fold_in(noise, 2**30))
+            samples = train.samples[order[((i % per_pass) * b + jnp.arange(b)) % count]]
+            if redraw is not None:
+                samples = redraw(jax.random.fold_in(noise, 2**30), samples)
             value, slope = slope_of(flat, samples, noise)
             update, state = adam.update(slope, state, flat)
             flat = flat - (self.rate(i, steps) * update).astype(flat.dtype)
