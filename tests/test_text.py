@@ -14,9 +14,8 @@ import pytest
 
 from collapse_jax.errors import ConfigError
 from collapse_jax.metrics.text import distinct_n, perplexity, rep_n, text_metrics
-from collapse_jax.sources import text as module
 from collapse_jax.sources.builders.text_files import TextFiles
-from collapse_jax.sources.text import Text, check_same_data
+from collapse_jax.sources.text import Text
 from collapse_jax.sources.tokenizers import BPE, Bytes
 
 REPOSITORY = Path(__file__).parents[1]
@@ -81,15 +80,6 @@ def test_draws_are_distinct_blocks_and_longer_draws_begin_with_shorter_ones(file
     assert sorted(everything[row.tobytes()] for row in whole) == list(range(n))
     assert (whole[:40] == some).all()
     assert (np.asarray(draw(jax.random.key(4), 40)) != some).any()
-
-
-def test_every_block_is_drawn_first_equally_often(files):
-    text = source(files)
-    shared = {"train": np.arange(20).reshape(10, 2)}
-    keys = jax.random.split(jax.random.key(0), 4000)
-    first = np.asarray(jax.vmap(lambda key: text.draw(key, 1, shared)[0, 0] // 2)(keys))
-    counts = np.bincount(first, minlength=10)
-    assert abs(counts - 400).max() < 4 * np.sqrt(4000 * 0.1 * 0.9)
 
 
 def test_a_run_keeps_its_tokenizer_and_never_trains_it_again(files, tmp_path, monkeypatch):
@@ -160,12 +150,6 @@ def test_a_cache_that_cannot_be_written_is_one_clear_error(files, tmp_path, monk
         source(files).load(None)
 
 
-def test_the_cache_is_the_users(monkeypatch, tmp_path):
-    monkeypatch.delenv("COLLAPSE_JAX_CACHE")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert module.cache_folder() == tmp_path / "collapse_jax" / "datasets"
-
-
 @pytest.mark.parametrize(
     "field, changes",
     {
@@ -220,17 +204,6 @@ def test_perplexity_by_hand():
     # Four tokens with probabilities 1/2, 1/4, 1/8, 1: exp(6 ln 2 / 4) = 2^1.5, not the mean of the inverses.
     nll = -jnp.log(jnp.asarray([[0.5, 0.25], [0.125, 1.0]]))
     np.testing.assert_allclose(perplexity(nll, 4), 2**1.5, rtol=1e-6)
-
-
-def test_a_damaged_digest_of_the_text_is_one_clear_error(tmp_path):
-    path = tmp_path / "sources" / "source.json"
-    check_same_data(path, {"train": "a"})
-    check_same_data(path, {"train": "a"})
-    with pytest.raises(ConfigError, match="changed since"):
-        check_same_data(path, {"train": "b"})
-    path.write_text("")
-    with pytest.raises(ConfigError, match="damaged"):
-        check_same_data(path, {"train": "a"})
 
 
 @pytest.mark.parametrize("block", [0, 3, 2.5, "64", True, 2**17])
