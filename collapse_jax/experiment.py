@@ -236,8 +236,8 @@ def advance(experiment: Experiment, shared: Shared, chain: Chain, t: Array | int
         candidates = Slots.of(drawn, t + 1, family.frame(params))
         new = candidates.take(jnp.arange(n)) if len(drawn) > n else candidates
         metrics = family.measure(phase_key(chain.key, t, MEASURE), params, new, around)
-        if hasattr(e.source, "decode"):
-            record["sample"] = drawn[:2]
+        if e.source.kept:
+            record["sample"] = candidates.absolute()[: e.source.kept]
         if e.curation:
             context = Context(first, params, family, around, jnp.asarray(t), e.decoding)
             made = phase_key(chain.key, t, REFERENCE)

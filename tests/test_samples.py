@@ -1,8 +1,10 @@
-"""Text samples come back as written, and a resumed run leaves the same files as one that was never stopped."""
+"""Samples come back as written, and a resumed run leaves the same files as one that was never stopped."""
 
+import numpy as np
 import pytest
+from PIL import Image
 
-from collapse_jax.engine.samples import read_samples, write_samples
+from collapse_jax.engine.samples import read_samples, write_picture, write_samples
 from collapse_jax.errors import ConfigError
 
 
@@ -39,3 +41,14 @@ def test_a_damaged_file_is_named(tmp_path):
     (tmp_path / "000-00003.jsonl").write_text('{"experiment": 0, "gen')
     with pytest.raises(ConfigError, match=r"000-00003\.jsonl: JSON, one sample a line"):
         read_samples(tmp_path)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_pictures_are_written_as_they_are_and_the_same_every_time(channels, tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 40, channels), np.uint8)
+    for folder in (tmp_path / "a", tmp_path / "b"):
+        write_picture(folder, "002", 13, 7, pixels)
+    (a,), (b,) = (list((tmp_path / name).iterdir()) for name in "ab")
+    assert a.name == "002-0013-00007.png" and a.read_bytes() == b.read_bytes()
+    assert (np.asarray(Image.open(a)).reshape(pixels.shape) == pixels).all()
+    assert read_samples(tmp_path / "a") == []

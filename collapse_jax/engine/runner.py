@@ -18,7 +18,7 @@ from collapse_jax.engine.checkpoint import Checkpoints
 from collapse_jax.engine.grid import Group
 from collapse_jax.engine.progress import Progress
 from collapse_jax.engine.records import INDEX, Records, frame
-from collapse_jax.engine.samples import write_samples
+from collapse_jax.engine.samples import write_picture, write_samples
 from collapse_jax.engine.storage import writing
 from collapse_jax.engine.work import Work, first
 from collapse_jax.errors import ConfigError, Stopped
@@ -68,10 +68,10 @@ def run_group(work: Work, group: Group, folder: Path, records: Records, progress
             spent = time.monotonic() - began
             written = time.monotonic()
             with writing(folder, hint):
-                texts = host.pop("sample", None)
+                kept = host.pop("sample", None)
                 refuse_fields(work, host)
-                if texts is not None:
-                    keep_samples(work, group, folder, done + 1, texts)
+                if kept is not None:
+                    keep_samples(work, group, folder, done + 1, kept)
                 flat = {name: value.reshape(-1, *value.shape[2:]) for name, value in host.items()}
                 index = np.repeat(np.asarray(group.indices, np.int32), plan.chains)
                 chain = np.tile(np.arange(plan.chains, dtype=np.int32), plan.experiments)
@@ -128,15 +128,17 @@ def on_host(value: Any, plan: Any) -> np.ndarray:
     return array[:, : plan.chains]
 
 
-def keep_samples(work: Work, group: Group, folder: Path, generation: int, tokens: np.ndarray) -> None:
-    """The first samples of the first chain of every experiment, decoded: tokens [experiments, chains, steps, k, length]."""
+def keep_samples(work: Work, group: Group, folder: Path, generation: int, kept: np.ndarray) -> None:
+    """The first samples of the first chain of every experiment, as text or as pictures: [experiments, chains, steps, k, ...]."""
     rows: list[dict[str, Any]] = []
     for place, i in enumerate(group.indices):
         source, label = work.settled[i].source, work.experiments[i].label
-        for step in range(tokens.shape[2]):
-            for sample in tokens[place, 0, step]:
-                text = source.decode(sample, folder)
-                rows.append({"experiment": i, "label": label, "chain": 0, "generation": generation + step, "text": text})
+        for at, samples in enumerate(kept[place, 0], generation):
+            if hasattr(source, "picture"):
+                write_picture(folder / "samples", group.name, i, at, source.picture(samples))
+            else:
+                texts = [source.decode(sample, folder) for sample in samples]
+                rows += [{"experiment": i, "label": label, "chain": 0, "generation": at, "text": text} for text in texts]
     write_samples(folder / "samples", group.name, generation, rows)
 
 

@@ -1,8 +1,11 @@
-"""A few samples of every generation, as JSON lines a person can read."""
+"""A few samples of every generation that a person can look at: text as JSON lines, images as PNG."""
 
+import io
 import json
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from collapse_jax.errors import ConfigError
 from collapse_jax.files import write_whole
@@ -21,6 +24,15 @@ def write_samples(folder: Path, group: str, generation: int, rows: list[dict[str
         lines = "".join(json.dumps({"generation": at, **row}, ensure_ascii=False) + "\n" for row in members)
         # a token sequence may decode to half a surrogate pair, which UTF-8 cannot hold
         write_whole(folder / f"{group}-{at:05d}.jsonl", lines.encode("utf-8", "replace"))
+
+
+def write_picture(folder: Path, group: str, experiment: int, generation: int, pixels: np.ndarray) -> None:
+    """Write uint8 pixels [height, width, 1 or 3] as <group>-<experiment>-<generation>.png, whole. Raises OSError."""
+    from PIL import Image  # comes with matplotlib
+
+    encoded = io.BytesIO()
+    Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(encoded, "PNG")
+    write_whole(folder / f"{group}-{experiment:04d}-{generation:05d}.png", encoded.getvalue())
 
 
 def read_samples(folder: Path) -> list[dict[str, Any]]:

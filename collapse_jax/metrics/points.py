@@ -17,7 +17,7 @@ def held_out(shared: Shared, n: int = HELD_OUT, split: str = "test") -> Array:
     A finite real data set gives those of its own split; any other source draws them with a key of their own.
     """
     if split in shared:
-        return jnp.asarray(shared[split])[:n]
+        return shared["source"].as_samples(jnp.asarray(shared[split])[:n])
     salt = {"test": 0x7E57, "validation": 0x7A11}[split]
     return shared["source"].draw(jax.random.key(salt), n, shared)
 

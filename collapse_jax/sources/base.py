@@ -14,6 +14,7 @@ class Source:
     """The real distribution p0. A subclass is a `@struct`; one of points or images, [n, dim], also knows its moments."""
 
     standard = False  # whether it is the standard normal distribution, whose distances are simple
+    kept = 0  # samples of every generation that a run keeps for people to read: text by `decode`, images by `picture`
     classes = 0  # labels 0 … classes - 1 in the last column of every sample; 0: there are none
 
     def validate(self) -> None:
@@ -26,6 +27,10 @@ class Source:
     def limit_of(self, shared: Shared) -> int | None:
         """How many samples a finite real data set has; None: as many as wanted."""
         return None
+
+    def as_samples(self, rows: Array) -> Array:
+        """Rows of a table that `load` returned, such as "test", in the form `draw` gives samples in."""
+        return rows
 
     def draw(self, key: Array, n: int, shared: Shared) -> Array:
         """n real samples [n, ...]; the first of them do not depend on n."""
