@@ -175,6 +175,9 @@ def test_mnist_files_of_any_size_are_read(idx):
     assert [len(shared[split]) for split in ("train", "validation", "test")] == [36, 2, 2]
     images = np.stack([np.append(pattern(i, (6, 5)).ravel(), i % 10) for i in (19, 39)])
     assert (shared["test"] == images).all()
+    ends = np.concatenate([np.tile(np.uint8([[0], [255]]), (1, 30)), [[3], [9]]], axis=1).astype(np.uint8)
+    samples = np.asarray(jax.jit(source.as_samples)(ends))  # a compiler may divide by 255 as it likes, but not past 1
+    assert (samples == [[0] * 30 + [3], [1] * 30 + [9]]).all()
 
 
 def test_a_run_refuses_images_that_have_changed(idx, tmp_path):
