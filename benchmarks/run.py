@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 import tyro
 
 HERE = Path(__file__).parent
-Case = Literal["gaussian_grid", "training", "sampling", "devices", "programs"]
+Case = Literal["gaussian_grid", "training", "sampling", "vae", "devices", "programs"]
 
 
 def measure(python: str, script: str, *words: str, **environment: str) -> dict:
@@ -34,13 +34,13 @@ def gaussian_grid(peer: str, seeds: int) -> dict:
     return {"numpy s": numpy, "cold s": cold, "warm s": warm, "ratio cold": numpy / cold, "ratio warm": numpy / warm}
 
 
-def pair(ours: str, theirs: str, peer: str) -> dict:
-    """Tokens a second of both, alternating three times; the ratio of the medians."""
+def pair(ours: str, theirs: str, peer: str, unit: str = "tokens") -> dict:
+    """Tokens (or steps) a second of both, alternating three times; the ratio of the medians."""
     runs = [
         (measure(sys.executable, "ours.py", ours), measure(peer, "peer_torch.py", theirs, OMP_NUM_THREADS="2")) for _ in range(3)
     ]
-    a, b = (sorted(side["tokens_per_second"] for side in sides)[1] for sides in zip(*runs, strict=True))
-    return {"tokens/s": a, "peer tokens/s": b, "ratio": a / b}
+    a, b = (sorted(side[f"{unit}_per_second"] for side in sides)[1] for sides in zip(*runs, strict=True))
+    return {f"{unit}/s": a, f"peer {unit}/s": b, "ratio": a / b}
 
 
 def devices() -> dict:
@@ -68,6 +68,7 @@ def main(
         "gaussian_grid": lambda: gaussian_grid(peer_python, seeds),
         "training": lambda: pair("training", "train", peer_python),
         "sampling": lambda: pair("sampling", "sample", peer_python),
+        "vae": lambda: pair("vae", "vae", peer_python, "steps"),
         "devices": devices,
         "programs": lambda: measure(sys.executable, "ours.py", "programs"),
     }

@@ -6,7 +6,23 @@ from collapse_jax.families.diffusion import Diffusion
 from collapse_jax.families.discrete import Discrete
 from collapse_jax.families.flow import Flow
 from collapse_jax.families.gaussian import Gaussian
+from collapse_jax.families.ngram import NGram
+from collapse_jax.families.smoothing import AddK, JelinekMercer, WittenBell
 from collapse_jax.families.transformer import Transformer
 from collapse_jax.families.vae import VAE
 
-__all__ = ["VAE", "Diffusion", "Discrete", "Epochs", "Family", "Flow", "Gaussian", "Steps", "Transformer"]
+__all__ = [
+    "AddK",
+    "Diffusion",
+    "Discrete",
+    "Epochs",
+    "Family",
+    "Flow",
+    "Gaussian",
+    "JelinekMercer",
+    "NGram",
+    "Steps",
+    "Transformer",
+    "VAE",
+    "WittenBell",
+]

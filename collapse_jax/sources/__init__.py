@@ -3,7 +3,8 @@
 from collapse_jax.sources.analytic import Categorical, Normal, Zipf
 from collapse_jax.sources.base import Source
 from collapse_jax.sources.images import Images
+from collapse_jax.sources.languages import ZipfLanguage, ZipfMandelbrot
 from collapse_jax.sources.text import Text
 from collapse_jax.sources.tokenizers import BPE, Bytes
 
-__all__ = ["BPE", "Bytes", "Categorical", "Images", "Normal", "Source", "Text", "Zipf"]
+__all__ = ["BPE", "Bytes", "Categorical", "Images", "Normal", "Source", "Text", "Zipf", "ZipfLanguage", "ZipfMandelbrot"]
