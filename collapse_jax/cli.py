@@ -89,11 +89,16 @@ def command_run(arguments: Sequence[str]) -> int:
 
 
 def run_main(main: Callable[..., Any], path: Path, arguments: Sequence[str]) -> int:
+    """Run what `main` gives; where its file defines conclusion(run) -> str, that text is printed at the end."""
+
     def action(experiments: Any, out: Path | None, launcher: str, json: bool, **flags: Any) -> int:
         from collapse_jax.engine.run import run
 
         done = run(experiments, out=out or Path("runs") / path.stem, **flags)
         show(done, json)
+        conclusion = getattr(main, "__globals__", {}).get("conclusion")
+        if conclusion is not None and not json:
+            print(conclusion(done))
         return 0
 
     return parsed(with_engine_flags(main, action), f"collapse run {path.name}", arguments)

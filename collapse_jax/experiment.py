@@ -104,6 +104,9 @@ def resolve(experiment: Experiment) -> Experiment:
         e = replace(e, family=replace(e.family, budget=e.budget), budget=None)
     if hasattr(e.decoding, "settled"):
         e = replace(e, decoding=e.decoding.settled())
+    if e.source.labelled and not e.family.labels:
+        allowed = f"a source without labels: {type(e.family).__name__} has no use for them"
+        raise ConfigError("source", type(e.source).__name__ + " with labels", allowed)
     e = replace(e, family=e.family.settled(e))
     e.family.validate(e)
     e.regime.validate(table)

@@ -167,3 +167,10 @@ def test_a_file_runs_by_itself_as_the_command_runs_it(file):
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["run"] == "r"
+
+
+def test_a_files_conclusion_is_printed_at_the_end_but_not_with_json(file, capsys):
+    file.write_text(file.read_text() + "\n\ndef conclusion(run):\n    return f'{len(run.records)} rows in all'\n")
+    assert collapse(capsys, "run", file, "--chains", "2", "--out", file.parent / "c")[1].rstrip().endswith("rows in all")
+    out = collapse(capsys, "run", file, "--chains", "2", "--out", file.parent / "c", "--json")[1]
+    assert "rows in all" not in out and json.loads(out)["failed"] == []

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from types import SimpleNamespace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 from collapse_jax.curation import Context, Likelihood
 from collapse_jax.data import Frame, Slots
 from collapse_jax.errors import ConfigError
+from collapse_jax.families import Gaussian
 from collapse_jax.families.base import Family
 from collapse_jax.struct import replace, struct
 
@@ -106,9 +109,9 @@ def test_dropped_candidates_stay_dropped():
 @pytest.mark.parametrize("low, high", [(0.5, 0.5), (0.9, 0.1), (-0.1, 0.5), (0.1, 1.5), ("a", 0.5), (None, 1), (0.0, True)])
 def test_quantiles_that_are_no_band_are_refused(low, high):
     with pytest.raises(ConfigError, match=r"curation\.likelihood\.(low|high) = "):
-        Likelihood(low, high).validate(None)
+        Likelihood(low, high).validate(SimpleNamespace(family=Gaussian(1)))
 
 
 def test_a_band_is_allowed_up_to_its_ends():
-    Likelihood(0, 1).validate(None)
-    Likelihood().validate(None)
+    Likelihood(0, 1).validate(SimpleNamespace(family=Gaussian(1)))
+    Likelihood().validate(SimpleNamespace(family=Gaussian(1)))

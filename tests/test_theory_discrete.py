@@ -80,3 +80,19 @@ def test_two_states_until_one_is_left():
     assert abs((counts == 1).mean() - law.fixation(np.array([p]))[0]) < 4 * np.sqrt(p * (1 - p) / CHAINS)
     low, high = law.not_absorbed(p, m, np.arange(1, 400))
     assert (low - 4 * np.sqrt(low / CHAINS) <= left).all() and (left <= high + 4 * np.sqrt(high / CHAINS)).all()
+
+
+@pytest.mark.parametrize("p", [np.full(20, 0.05), P0, np.array([0.7, 0.2, 0.1])])
+def test_many_states_until_one_is_left(p):
+    """Like the two states' limit, this one is short of the mean at M = 40 by a share of order 1/M."""
+    rng, m, chains = np.random.default_rng(4), 40, 2000
+    now, absorbed = np.broadcast_to(p, (chains, len(p))), np.zeros(chains)
+    for k in range(1, 1000):
+        now = rng.multinomial(m, now / now.sum(axis=1, keepdims=True)) / m
+        absorbed = np.where((now.max(axis=1) == 1) & (absorbed == 0), k, absorbed)
+        if absorbed.all():
+            break
+    assert absorbed.all()
+    predicted, error = law.fixation_time(p, m), absorbed.std() / np.sqrt(chains)
+    assert abs(absorbed.mean() - predicted) < 4 * error + 2 / m * predicted
+    assert np.isclose(law.fixation_time(np.array([0.3, 0.7]), 9), law.fixation_time(0.3, 9))

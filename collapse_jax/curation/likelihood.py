@@ -30,6 +30,8 @@ class Likelihood(Curation):
         number("curation.likelihood.high", self.high, 0, 1)
         if not float(self.low) < float(self.high):
             raise ConfigError("curation.likelihood.low", self.low, f"less than high, {self.high}")
+        if not experiment.family.has_density:
+            raise ConfigError("curation", "Likelihood", "used with a family that has a density; this one has none")
 
     def reference(self, key: Array, context: Context, n: int) -> Array:
         """The generation-0 model's log-probabilities of n samples of its own, in order: [n]."""

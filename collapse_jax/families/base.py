@@ -20,7 +20,13 @@ class Family:
     neural = False  # a checkpoint every generation, all of them kept
     trained = False  # takes `start` and `budget`
     lapack = False  # its chains call LAPACK on CPUs: they are never vmapped there (see parallel.layout)
+    labels = False  # it can be fitted to samples whose last column is a label (see Source.labelled)
     remembers = False  # `measure` finds the parameters of generation 0 in shared["first"]
+
+    @property
+    def has_density(self) -> bool:
+        """Whether `log_prob` is known: what the likelihood filter asks for."""
+        return type(self).log_prob is not Family.log_prob
 
     def settled(self, experiment: Any) -> Any:
         """The family with what it takes from its experiment filled in; called before `validate`."""

@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from collapse_jax.checks import choice, number, whole
-from collapse_jax.curation import Likelihood
 from collapse_jax.data import Slots
 from collapse_jax.decoding import SamplingBias
 from collapse_jax.errors import ConfigError
@@ -54,8 +53,8 @@ def check(family: Any, experiment: Any) -> None:
             raise ConfigError(
                 "decoding", "SamplingBias", "used with a labelled source (labels=True): guidance is towards a class"
             )
-    if any(isinstance(rule, Likelihood) for rule in experiment.curation) and not family.has_density:
-        raise ConfigError("curation", "Likelihood", "used with a family that has a density; this one has none")
+    if experiment.source.labelled and not family.classes:
+        raise ConfigError("source", type(experiment.source).__name__, "labels that are classes, or none")
 
 
 def form(family: Any) -> tuple[Any, ...]:

@@ -43,7 +43,7 @@ class Diffusion(Trained, Family):
     dtype: str = static(default="float32")
     unlabelled: Any = 0.1
 
-    has_density = False
+    labels = True
 
     def settled(self, experiment: Any) -> "Diffusion":
         return denoising.settled(self, experiment)

@@ -42,8 +42,10 @@ class Flow(Trained, Family):
     dtype: str = static(default="float32")
     unlabelled: Any = 0.1
 
+    labels = True
+
     @property
-    def has_density(self) -> bool:
+    def has_density(self) -> bool:  # only in few dimensions
         return int(np.prod(self.shape or ())) <= MOST
 
     def settled(self, experiment: Any) -> "Flow":

@@ -70,8 +70,6 @@ class VAE(Trained, Family):
         shape = self.shape or ()
         if self.architecture == "conv" and (len(shape) != 3 or shape[0] % 4 or shape[1] % 4):
             raise ConfigError("family.shape", shape, "height, width and channels, the first two divisible by 4, for conv")
-        if experiment.source.classes:
-            raise ConfigError("source.labels", True, "False: a VAE has no classes")
         if self.endless and not (isinstance(experiment.regime, regimes.Replace) and not experiment.curation):
             raise ConfigError("family.endless", True, "used with Replace and without curation: there is no set of samples")
         if experiment.decoding is not None:

@@ -1,5 +1,6 @@
 """A run's summary: each metric's mean and median over chains at the first and last generation, with its standard error."""
 
+from math import isfinite
 from typing import Any
 
 import polars as pl
@@ -93,7 +94,7 @@ def show(table: pl.DataFrame, title: str = "", limit: int = 120) -> None:
             shown.add_section()
         name = row["name"] if before != row["experiment"] else ""
         before = row["experiment"]
-        se = "" if row["se"] is None else f" ± {row['se']:.2g}"
+        se = "" if row["se"] is None or not isfinite(row["se"]) else f" ± {row['se']:.2g}"
         band = f"{row['low']:.4g} … {row['high']:.4g}"
         shown.add_row(name, row["metric"], str(row["generation"]), f"{row['mean']:.4g}{se}", f"{row['median']:.4g}", band)
     wide_console().print(shown)

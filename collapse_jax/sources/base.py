@@ -17,6 +17,11 @@ class Source:
     kept = 0  # samples of every generation that a run keeps for people to read: text by `decode`, images by `picture`
     classes = 0  # labels 0 … classes - 1 in the last column of every sample; 0: there are none
 
+    @property
+    def labelled(self) -> bool:
+        """Whether the last column of every sample is a label: a class, or the number that a regression predicts."""
+        return self.classes > 0
+
     def validate(self) -> None:
         """Raise ConfigError where a field cannot be used."""
 

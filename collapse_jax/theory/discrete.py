@@ -75,9 +75,17 @@ def fixation(p0: Array) -> Array:
     return np.asarray(p0, float)
 
 
-def fixation_time(p: float, m: int) -> float:
-    """Mean fits to fixation of two states in the diffusion limit: -2M[(1-p) ln(1-p) + p ln p] (Kimura and Ohta 1969)."""
-    return -2 * m * ((1 - p) * np.log1p(-p) + p * np.log(p))
+def fixation_time(p: float | Array, m: int) -> float:
+    """Mean fits until one state is left, in the diffusion limit: -2M Σ (1-p_i) ln(1-p_i), with p_i of all states, or of one of two.
+
+    The states of j ancestors of a generation are drawn from p, so all agree with probability Σ p_i^j, and there are j ≥ 2 of them
+    for 2M/(j(j-1)) fits in mean (Kingman's coalescent): 2M Σ_j (1 - Σ p_i^j)/(j(j-1)) is this sum. For two states it is
+    Kimura and Ohta's (1969); for many equal ones it tends to 2M.
+    """
+    p = np.asarray(p, float)
+    p = np.stack([p, 1 - p]) if p.ndim == 0 else p
+    rest = np.where(p < 1, 1 - p, 1.0)
+    return float(-2 * m * np.sum(rest * np.log(rest)))
 
 
 def absorption_time(p: float, m: int) -> float:
