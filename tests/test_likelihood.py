@@ -1,8 +1,7 @@
 """The likelihood band: what it keeps of the generation-0 model's own samples, and of a model that has drifted."""
 
-from typing import Any
-
 from types import SimpleNamespace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
