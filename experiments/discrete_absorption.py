@@ -4,6 +4,9 @@ Claim (Kazdan et al. 2410.16713): under replace every chain ends in one state, a
 to the samples; under accumulate it does not within the same number of generations. Theory (theory.discrete.fixation_time):
 -2M Σ (1-p_i) ln(1-p_i) fits in mean, which for many equal states is 2M.
 Command: collapse run experiments/discrete_absorption.py --chains 100
+Hardware and time: 2 CPU cores (AMD EPYC), 73 s on a busy machine with a cold compile cache.
+Expect mean fits, with theory's in brackets: M = 10: 19.1 ± 1.1 (19.0) at K = 10, 19.8 ± 1.1 (20.0) at K = 1,000; M = 100:
+195.8 ± 12.6 (189.6) and 201.7 ± 12.7 (199.9). Of the accumulating chains none ends, in 8 M generations.
 """
 
 import polars as pl

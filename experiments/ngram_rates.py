@@ -4,6 +4,10 @@ Claim (Suresh et al. 2412.17646): with M samples a generation, state i survives 
 1 - exp(-M p_i g_k), g_1 = 1, g_(k+1) = 1 - exp(-g_k), tightly: the support falls like Σ of these. Maximum-likelihood bigrams
 lose their contexts' words in the same way.
 Command: collapse run experiments/ngram_rates.py --chains 200
+Hardware and time: 2 CPU cores (AMD EPYC), 17 s with a cold compile cache.
+Expect, support at generations 0, 10, 50: states (1, 2.7) 390.6, 108.8, 33.1 (bound 390.0, 107.9, 32.7), states (2, 5) 121.7, 46.4,
+20.1 (bound 121.0, 46.1, 19.9); bigrams (1, 2.7) 881.9, 156.9, 42.8; with 0.01 added to every count it stays at 368 for ever,
+of which most is noise: perplexity 394 → 722.
 """
 
 import collapse_jax as cj
