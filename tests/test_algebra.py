@@ -24,3 +24,10 @@ def test_factors_solutions_and_determinants_are_those_of_lapack(d):
 def test_what_is_not_positive_definite_is_nan():
     assert np.isnan(cholesky(jnp.asarray([[1.0, 2.0], [2.0, 1.0]]))).any()
     assert np.isnan(cholesky(jnp.zeros((2, 2)))).any()
+
+
+def test_a_system_that_is_not_positive_definite_has_no_solution():
+    for d in (2, 5):
+        a = jnp.diag(jnp.arange(d) - 0.5)
+        assert np.isnan(solve(a, jnp.ones(d))).any()
+        assert np.isnan(solve(jnp.zeros((d, d)), jnp.ones(d))).any()

@@ -9,11 +9,15 @@ from collapse_jax import regimes, schedules
 from collapse_jax.decoding import SamplingBias
 from collapse_jax.families.discrete import Discrete
 from collapse_jax.families.gaussian import Gaussian
+from collapse_jax.families.regression import LinearRegression
 from collapse_jax.sources.analytic import DiscreteSource, Normal
-from collapse_jax.theory import discrete, gaussian, shares
+from collapse_jax.sources.tasks import LinearTask
+from collapse_jax.theory import discrete, gaussian, regression, shares
 
 NATURE = "Shumailov et al., Nature 631:755, 2024"
 RECURSION = "exact recursion of second moments (theory.shares)"
+DOHMATOB = "Dohmatob et al., arXiv 2402.07712"
+GERSTGRASSER = "Gerstgrasser et al., arXiv 2404.01413 (theory.regression)"
 SURESH = "Suresh et al., arXiv 2412.17646"
 EXPECTED = 25  # chains that must be expected to carry a mean before it is tested
 
@@ -50,6 +54,8 @@ def predict(experiment: Any, chains: int = 1024) -> Predictions:
         return of_gaussian(e, sizes, chains)
     if isinstance(e.family, Discrete) and isinstance(e.source, DiscreteSource) and e.decoding is None:
         return of_discrete(e, sizes, chains)
+    if isinstance(e.family, LinearRegression) and isinstance(e.source, LinearTask) and e.decoding is None:
+        return of_regression(e, sizes)
     return {}
 
 
@@ -109,3 +115,25 @@ def of_discrete(e: Any, sizes: np.ndarray, chains: int) -> Predictions:
             able = covered * rare.sum() * chains >= EXPECTED
             found["tail_coverage"] = [Prediction(covered, testable=able, source=by)]
     return found
+
+
+def of_regression(e: Any, sizes: np.ndarray) -> Predictions:
+    """Columns of linear regression chains with linear labels, fitted exactly."""
+    family, source, regime = e.family, e.source, e.regime
+    dim, ridge, noise = family.dim, float(family.ridge), float(source.noise)
+    passed = noise if family.noise is None else float(family.noise)
+    if family.trained or family.adaptive or float(source.curvature) != 0 or (sizes <= dim + 1).any():
+        return {}
+    kind, by = "exact", GERSTGRASSER
+    if isinstance(regime, regimes.Replace) and ridge == 0:
+        values, by = regression.replace(sizes, dim, noise, passed), DOHMATOB
+    elif isinstance(regime, regimes.Replace) and not family.reuse_inputs and (sizes >= 2 * dim).all():
+        values, kind, by = regression.ridge(sizes, dim, ridge, float(source.norm), noise, passed), "asymptotic", DOHMATOB
+    elif isinstance(regime, regimes.Accumulate) and ridge == 0:
+        law = regression.accumulate_reused if family.reuse_inputs else regression.accumulate
+        values = law(sizes, dim, noise, passed)
+    else:
+        return {}
+    # 1/χ² with T - d + 1 degrees of freedom: of fewer than nine, the excess has no fourth moment, nor its standard error a meaning.
+    testable = np.full(len(sizes), bool((sizes > dim + 7).all()))
+    return {column: [Prediction(values, "mean", kind, testable, by)] for column in ("excess_risk", "mean_sq_error")}

@@ -1,0 +1,92 @@
+"""Linear regression chains against a NumPy loop, side by side in one process: python benchmarks/regression.py
+
+d = 10, T = 50, 100 generations under replace; alternating rounds, medians, one line of JSON. Ours is the engine's program of many
+chains on all devices, compilation apart, for what a chain of it keeps: the fits alone ("refits"), X'X and X'y ("gram"), the samples
+themselves ("samples"). Generation 0, which all arms share, is made beforehand by the engine: its time stands apart.
+"""
+
+import json
+import os
+import statistics
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import collapse_jax as cj
+from collapse_jax.engine.work import Settings, Work
+
+DIM, SAMPLES, GENERATIONS, ROUNDS, LOOPS = 10, 50, 100, 5, 50
+
+
+def numpy_chain(rng: np.random.Generator) -> list[float]:
+    """One chain as a plain loop: draw X and labels, np.linalg.lstsq; the excess of every fit."""
+    truth = np.full(DIM, 1 / np.sqrt(DIM))
+    weights, excess = truth, []
+    for _ in range(GENERATIONS):
+        x = rng.normal(size=(SAMPLES, DIM))
+        y = x @ weights + rng.normal(size=SAMPLES)
+        weights = np.linalg.lstsq(x, y, rcond=None)[0]
+        excess.append(float(np.sum((weights - truth) ** 2)))
+    return excess
+
+
+def numpy_loop(rng: np.random.Generator) -> float:
+    """Seconds a chain."""
+    start = time.perf_counter()
+    for _ in range(LOOPS):
+        numpy_chain(rng)
+    return (time.perf_counter() - start) / LOOPS
+
+
+class Ours:
+    """The engine's program for `chains` chains; every visit goes GENERATIONS further."""
+
+    def __init__(self, chains: int, **fields):
+        family = cj.families.LinearRegression(DIM, **fields)
+        source, visits = cj.sources.LinearTask(DIM, noise=1.0), ROUNDS + 1
+        experiment = cj.Experiment(source, family, cj.regimes.Replace(), SAMPLES, visits * GENERATIONS, metrics=["excess_risk"])
+        self.chains, self.t = chains, 0
+        self.work = Work([experiment], Settings(chains, stride=GENERATIONS), jax.devices())
+        self.work.load()
+        self.group = self.work.groups[0]
+        self.arguments = self.work.arguments(self.group, self.work.begin(self.group))
+        self.program, self.plan = self.work.program(self.group, self.arguments), self.work.layout(self.group)
+        self.state = self.arguments[3]
+        self.visit()
+
+    def visit(self) -> float:
+        """Seconds a chain."""
+        first, steps = (jax.device_put(jnp.int32(x), self.plan.everywhere) for x in (self.t, GENERATIONS))
+        start = time.perf_counter()
+        self.state, _ = jax.block_until_ready(self.program(*self.arguments[:3], self.state, first, steps))
+        self.t += GENERATIONS
+        return (time.perf_counter() - start) / self.chains
+
+    def founding(self) -> float:
+        """Seconds a chain for its real data and generation 0."""
+        self.work.founded.clear()
+        start = time.perf_counter()
+        jax.block_until_ready(self.work.foundation(self.work.settled[0]))
+        return (time.perf_counter() - start) / self.chains
+
+
+def main() -> dict:
+    """Median microseconds a chain of both sides, and NumPy's over ours, round by round."""
+    rng = np.random.default_rng(0)
+    numpy_loop(rng)
+    sides = {"refits": Ours(16_384), "gram": Ours(2048, refits=False), "samples": Ours(2048, statistics=False)}
+    rounds = [(numpy_loop(rng), {name: side.visit() for name, side in sides.items()}) for _ in range(ROUNDS)]
+    micro = lambda values: round(1e6 * statistics.median(values), 2)
+    return {
+        "numpy us": micro([peer for peer, _ in rounds]),
+        **{f"{name} us": micro([ours[name] for _, ours in rounds]) for name in sides},
+        **{f"{name} ratio": round(statistics.median([peer / ours[name] for peer, ours in rounds]), 1) for name in sides},
+        "generation 0 us": micro([sides["refits"].founding() for _ in range(3)]),
+    }
+
+
+if __name__ == "__main__":
+    case = {"case": "regression", "dim": DIM, "samples": SAMPLES, "generations": GENERATIONS}
+    print(json.dumps(case | main() | {"devices": len(jax.devices()), "cores": len(os.sched_getaffinity(0))}))
