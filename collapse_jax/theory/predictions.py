@@ -9,10 +9,11 @@ from collapse_jax import regimes, schedules
 from collapse_jax.decoding import SamplingBias
 from collapse_jax.families.discrete import Discrete
 from collapse_jax.families.gaussian import Gaussian
+from collapse_jax.families.kde import KernelDensity
 from collapse_jax.families.regression import LinearRegression
 from collapse_jax.sources.analytic import DiscreteSource, Normal
 from collapse_jax.sources.tasks import LinearTask
-from collapse_jax.theory import discrete, gaussian, regression, shares
+from collapse_jax.theory import discrete, gaussian, kde, regression, shares
 
 NATURE = "Shumailov et al., Nature 631:755, 2024"
 RECURSION = "exact recursion of second moments (theory.shares)"
@@ -56,6 +57,8 @@ def predict(experiment: Any, chains: int = 1024) -> Predictions:
         return of_discrete(e, sizes, chains)
     if isinstance(e.family, LinearRegression) and isinstance(e.source, LinearTask) and e.decoding is None:
         return of_regression(e, sizes)
+    if isinstance(e.family, KernelDensity) and isinstance(e.source, Normal) and e.family.bandwidth is not None:
+        return of_kernels(e, sizes)
     return {}
 
 
@@ -137,3 +140,16 @@ def of_regression(e: Any, sizes: np.ndarray) -> Predictions:
     # 1/χ² with T - d + 1 degrees of freedom: of fewer than nine, the excess has no fourth moment, nor its standard error a meaning.
     testable = np.full(len(sizes), bool((sizes > dim + 7).all()))
     return {column: [Prediction(values, "mean", kind, testable, by)] for column in ("excess_risk", "mean_sq_error")}
+
+
+def of_kernels(e: Any, sizes: np.ndarray) -> Predictions:
+    """Columns of kernel density chains with a fixed bandwidth."""
+    laws = {regimes.Replace: kde.replace, regimes.Accumulate: kde.accumulate}
+    law, dim = laws.get(type(e.regime)), e.family.dim
+    if law is None:
+        return {}
+    variance, error = law(sizes, float(e.family.variance(np.float64(e.family.bandwidth))))
+    able = np.ones(len(sizes), bool)
+    by = "recursion of second moments (theory.kde)"
+    found = {"trace_ratio": variance, "mean_sq_error": dim * error}
+    return {column: [Prediction(values, testable=able, source=by)] for column, values in found.items()}
