@@ -1,42 +1,63 @@
-"""Closed forms of kernel density chains: E of the model's variance and of its squared mean error, in one dimension of many.
+"""How mean and variance are carried through chains of models that add a kernel to their training set's variance.
 
-`sizes` are the samples M_i of every fit, `kernel` the kernel's variance in that dimension: h² (Gaussian) or h²/(d + 2) (ball of
-radius h). A model's variance v is that of its training points plus the kernel's; its samples have this variance about its mean.
-The source has mean 0 and variance 1.
+A kernel density's variance is its points' (divisor: their number) plus the kernel's, and a Gaussian mixture's, after any M-step,
+its training set's plus `reg_covar`. Both are linear in the variance before, whatever the source's shape, so that the expectations
+are exact. Derived here; generation t counts n = t + 1 fits.
 """
 
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
+
+from collapse_jax import regimes
 
 Array: TypeAlias = np.ndarray
 
 
-def replace(sizes: Array, kernel: float) -> tuple[Array, Array]:
-    """E v and E μ² at every generation: points have variance s ← (s + kernel)(1 - 1/M), so it grows only where
-    kernel · (M - 1) > s; each mean moves by (s + kernel)/M. Exact: that of M samples of a law of variance v."""
-    v, error, found = 1.0, 0.0, []
-    for m in np.asarray(sizes, float):
-        error += v / m
-        v = v * (1 - 1 / m) + kernel
-        found.append((v, error))
-    return tuple(np.array(found).T)  # type: ignore[return-value]
+def factor(rule: str, n: Array, dim: int) -> Array:
+    """The bandwidth of Scott's or Silverman's rule in units of the root mean marginal deviation (divisor n - 1)."""
+    n = np.asarray(n, float)
+    return (n if rule == "scott" else n * (dim + 2) / 4) ** (-1 / (dim + 4))
 
 
-def accumulate(sizes: Array, kernel: float) -> tuple[Array, Array]:
-    """The same where every model keeps all N points so far. Exact, from E of the pooled second moment and squared mean:
+def spread(kernel: str, dim: int) -> float:
+    """A kernel's variance in each dimension in units of h²: 1 (Gaussian), 1 / (d + 2) (uniform in a ball)."""
+    return 1.0 if kernel == "gaussian" else 1 / (dim + 2)
 
-    new points have the model's mean μ and variance s + kernel, so E Σx²/N and E μ² are carried on by (N, M)-weighted sums;
-    s = E Σx²/N - E μ².
+
+def by_rule(rule: str, kernel: str, n: Array, dim: int) -> Array:
+    """What a rule multiplies the variance (divisor n) of n points by: 1 + c f² n/(n-1)."""
+    n = np.asarray(n, float)
+    return 1 + spread(kernel, dim) * factor(rule, n, dim) ** 2 * n / (n - 1)
+
+
+def carried(regime: Any, sizes: Array, added: float = 0.0, growth: Any = np.ones_like) -> tuple[Array, Array] | None:
+    """E of the model's variance and of its mean's squared error, a dimension in units of the source's variance: [generations + 1].
+
+    The model of n points with variance v (divisor n) has variance growth(n) v + added; added: c h² of a fixed bandwidth (see
+    `spread`), or reg_covar, in those units; growth: `by_rule`, or 1. A generation of m new samples under
+    replace: v ← V (1 - 1/m), error += V/m;
+    accumulate, N before: v ← (N v + V m (1 - 1/(N+m)))/(N+m), error += V m/(N+m)². None for any other regime.
     """
-    found, n, second, mean = [], 0.0, 0.0, 0.0
-    for i, m in enumerate(np.asarray(sizes, float)):
-        spread = 1.0 if i == 0 else second - mean + kernel  # of the new points about their model's mean
-        before = 0.0 if i == 0 else mean  # E of that mean's square
-        total = n + m
-        second = (n * second + m * (spread + before)) / total
-        # The pooled mean is the old one plus (m / total) times the new points' deviation from it.
-        mean = before + (m / total) ** 2 * spread / m
-        n = total
-        found.append((second - mean + kernel, mean))
-    return tuple(np.array(found).T)  # type: ignore[return-value]
+    if not isinstance(regime, regimes.Replace | regimes.Accumulate):
+        return None
+    kept = isinstance(regime, regimes.Accumulate)
+    sizes = np.asarray(sizes, float)
+    total, v, e = sizes[0], 1 - 1 / sizes[0], 1 / sizes[0]
+    variance, error = [growth(total) * v + added], [e]
+    for m in sizes[1:]:
+        before = total if kept else 0.0
+        total = before + m
+        e += variance[-1] * m / total**2
+        v = (before * v + variance[-1] * m * (1 - 1 / total)) / total
+        variance.append(growth(total) * v + added)
+        error.append(e)
+    return np.array(variance), np.array(error)
+
+
+def limit(m: int, added: float) -> float:
+    """lim of the training set's variance v under replace with a fixed bandwidth, equal sizes: c h² (m - 1), in units of the source's.
+
+    The chain spreads if that is more than the source's variance, else it shrinks to it.
+    """
+    return added * (m - 1)

@@ -9,9 +9,12 @@ from collapse_jax import regimes, schedules
 from collapse_jax.decoding import SamplingBias
 from collapse_jax.families.discrete import Discrete
 from collapse_jax.families.gaussian import Gaussian
+from collapse_jax.families.gmm import GaussianMixture
 from collapse_jax.families.kde import KernelDensity
 from collapse_jax.families.regression import LinearRegression
 from collapse_jax.sources.analytic import DiscreteSource, Normal
+from collapse_jax.sources.mixtures import Modes
+from collapse_jax.sources.shapes import Curve, Rosenbrock
 from collapse_jax.sources.tasks import LinearTask
 from collapse_jax.theory import discrete, gaussian, kde, regression, shares
 
@@ -19,6 +22,7 @@ NATURE = "Shumailov et al., Nature 631:755, 2024"
 RECURSION = "exact recursion of second moments (theory.shares)"
 DOHMATOB = "Dohmatob et al., arXiv 2402.07712"
 GERSTGRASSER = "Gerstgrasser et al., arXiv 2404.01413 (theory.regression)"
+WIDENED = "exact recursion of second moments (theory.kde)"
 SURESH = "Suresh et al., arXiv 2412.17646"
 EXPECTED = 25  # chains that must be expected to carry a mean before it is tested
 
@@ -39,6 +43,7 @@ class Prediction:
     source: str = NATURE
 
 
+POINTS = Normal | Modes | Curve | Rosenbrock  # sources of points whose variance is known without data
 Predictions = dict[str, list[Prediction]]
 
 
@@ -57,8 +62,8 @@ def predict(experiment: Any, chains: int = 1024) -> Predictions:
         return of_discrete(e, sizes, chains)
     if isinstance(e.family, LinearRegression) and isinstance(e.source, LinearTask) and e.decoding is None:
         return of_regression(e, sizes)
-    if isinstance(e.family, KernelDensity) and isinstance(e.source, Normal) and e.family.bandwidth is not None:
-        return of_kernels(e, sizes)
+    if isinstance(e.family, KernelDensity | GaussianMixture) and isinstance(e.source, POINTS) and e.decoding is None:
+        return of_widened(e, sizes, chains)
     return {}
 
 
@@ -87,6 +92,27 @@ def of_gaussian(e: Any, sizes: np.ndarray, chains: int) -> Predictions:
         found["log_variance"] = [Prediction(gaussian.log_variance(sizes, estimator, lam))]
         found["log_variance"] += [Prediction(np.log(median), "median", "asymptotic")]
     return found
+
+
+def of_widened(e: Any, sizes: np.ndarray, chains: int) -> Predictions:
+    """Columns of kernel densities and Gaussian mixtures: overall mean and variance, whatever the source's shape."""
+    f, trace = e.family, float(e.source.trace({}))
+    mixture, growth, kind = isinstance(f, GaussianMixture), np.ones_like, "exact"
+    if not mixture and f.bandwidth is None:
+        added, growth = 0.0, lambda n: kde.by_rule(f.rule, f.kernel, n, f.dim)
+    else:
+        added = float(f.reg_covar) if mixture else kde.spread(f.kernel, f.dim) * float(f.bandwidth) ** 2
+    moments, by = kde.carried(e.regime, sizes, added * f.dim / trace, growth), WIDENED
+    if moments is None and mixture:  # but for reg_covar, the training set's own moments
+        moments, kind, by = shares.carried(e.regime, sizes, "mle"), "asymptotic", RECURSION
+    if moments is None:
+        return {}
+    variance, error = moments
+    able = gaussian.testable(gaussian.harmonic(sizes) if isinstance(e.regime, regimes.Replace) else error, chains)
+    return {
+        "trace_ratio": [Prediction(variance, kind=kind, testable=able, source=by)],
+        "mean_sq_error": [Prediction(trace * error, kind=kind, testable=able, source=by)],
+    }
 
 
 def of_discrete(e: Any, sizes: np.ndarray, chains: int) -> Predictions:
@@ -140,16 +166,3 @@ def of_regression(e: Any, sizes: np.ndarray) -> Predictions:
     # 1/χ² with T - d + 1 degrees of freedom: of fewer than nine, the excess has no fourth moment, nor its standard error a meaning.
     testable = np.full(len(sizes), bool((sizes > dim + 7).all()))
     return {column: [Prediction(values, "mean", kind, testable, by)] for column in ("excess_risk", "mean_sq_error")}
-
-
-def of_kernels(e: Any, sizes: np.ndarray) -> Predictions:
-    """Columns of kernel density chains with a fixed bandwidth."""
-    laws = {regimes.Replace: kde.replace, regimes.Accumulate: kde.accumulate}
-    law, dim = laws.get(type(e.regime)), e.family.dim
-    if law is None:
-        return {}
-    variance, error = law(sizes, float(e.family.variance(np.float64(e.family.bandwidth))))
-    able = np.ones(len(sizes), bool)
-    by = "recursion of second moments (theory.kde)"
-    found = {"trace_ratio": variance, "mean_sq_error": dim * error}
-    return {column: [Prediction(values, testable=able, source=by)] for column, values in found.items()}

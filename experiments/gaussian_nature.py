@@ -1,0 +1,25 @@
+"""Nature 2024's one-dimensional Gaussians at the official settings: four sample sizes, 1,000 generations, two regimes.
+
+Claim (Shumailov et al. 2024, and Gerstgrasser et al. 2024 for the second regime): under replace the variance dies out at a rate
+of 1/M a generation while the mean wanders; under accumulate both stay. Maximum likelihood: E σ² = (1 - 1/M)^(t+1) under replace,
+sin(π/√M)/(π/√M) in the limit of accumulate.
+Command: collapse run experiments/gaussian_nature.py --chains 1024
+"""
+
+import collapse_jax as cj
+from collapse_jax.cli import script
+
+
+def main(samples: tuple[int, ...] = (100, 500, 1000, 10_000), generations: int = 999) -> list[cj.Experiment]:
+    """Nature 2024's one-dimensional Gaussians at the official settings.
+
+    Args:
+        samples: Samples per generation.
+        generations: Synthetic generations; 999 make 1,000 fits.
+    """
+    base = cj.Experiment(cj.sources.Normal(1), cj.families.Gaussian(1, "mle"), cj.regimes.Replace(), samples[0], generations)
+    return cj.grid(base, samples=samples, regime=[cj.regimes.Replace(), cj.regimes.Accumulate()])
+
+
+if __name__ == "__main__":
+    script(main)
