@@ -4,6 +4,10 @@ Claim (Shumailov et al. 2024, and Gerstgrasser et al. 2024 for the second regime
 of 1/M a generation while the mean wanders; under accumulate both stay. Maximum likelihood: E σ² = (1 - 1/M)^(t+1) under replace,
 sin(π/√M)/(π/√M) in the limit of accumulate.
 Command: collapse run experiments/gaussian_nature.py --chains 1024
+Hardware and time: 2 CPU cores (AMD EPYC), 35 s on a busy machine with a cold compile cache.
+Expect at generation 999, E σ² with its standard error (theory in brackets): replace M = 500 .127 ± .019 (.135), 1,000 .358 ± .026
+(.368), 10,000 .905 ± .013 (.905); M = 100 has died out: median 1.8e-9 (1.7e-9). Accumulate: .983 ± .006 (.984) at M = 100,
+.9997 (.9998) at 10,000.
 """
 
 import collapse_jax as cj

@@ -4,6 +4,9 @@ Claim (Alemohammad et al. 2307.01850): the fully synthetic loop loses variety or
 fresh real data stops it. Sampling bias λ < 1 buys quality for variety: E Σ_t = λ^t Σ_0 in the fully synthetic loop, and a limit
 in the fresh data loop (theory.shares).
 Command: collapse run experiments/mad_loops.py --chains 200
+Hardware and time: 2 CPU cores (AMD EPYC), 47 s on a busy machine with a cold compile cache.
+Expect trace_ratio at generation 40 for λ = 1, .9, .8: Gaussian, fully synthetic 1.03, .0152, .0001 (λ^40: 1, .0148, .00013), augmented by
+one real set 1.00, .91, .84, fresh real 1.01, .91, .84 (exact recursion of theory.shares); mixture, fully synthetic .84, .78, .78.
 """
 
 from typing import Literal

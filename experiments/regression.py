@@ -4,6 +4,10 @@ Claim (Dohmatob et al. 2402.07712; Gerstgrasser et al. 2404.01413; Kazdan et al.
 by σ² d/(T - d - 1) every generation; under accumulate it stays below π²/6 of its first value; a ridge trades that variance for
 bias, so that the best one grows with the number of generations (adaptive: chosen by cross-validation on what is at hand).
 Command: collapse run experiments/regression.py --chains 1024
+Hardware and time: 2 CPU cores (AMD EPYC), 38 s on a busy machine with a cold compile cache.
+Expect excess_risk at σ² = 1, generations 0, 10, 99 (theory .256, 2.82, 25.6 under replace): replace .267 2.80 25.5; accumulate .267 .391
+.405; with inputs reused .267 2.78 24.7 and .267 .409 .426; replace with ridge 0.1 .213 1.37 1.91, adaptive ridge .225 1.05
+1.04, which is the risk of predicting nothing.
 """
 
 import collapse_jax as cj
