@@ -1,0 +1,45 @@
+"""One family under every regime, on two devices: three generations, and the last one again from the checkpoint before it."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import polars as pl
+from killing import same
+
+import collapse_jax as cj
+
+r = cj.regimes
+REGIMES = {
+    "replace": r.Replace(),
+    "accumulate": r.Accumulate(),
+    "subsample": r.AccumulateSubsample(),
+    "mix": r.Mix(0.5, 0.25, 0.25),
+    "fresh": r.Fresh(8),
+    "weighted": r.Weighted(0.6),
+}
+
+
+def runs_and_resumes(source: Any, family: Any, metric: str, folder: Path) -> None:
+    """Runs the grid, takes the last generation's checkpoints away from a copy, resumes that, and compares every bit."""
+    base = cj.Experiment(source, family, r.Replace(), 24, 2, metrics=[metric])
+    grid = [cj.varied(base, regime=regime, label=label) for label, regime in REGIMES.items()]
+    jax.config.update("jax_disable_most_optimizations", True)  # six programs for every family, each run three times
+    try:
+        whole = cj.run(grid, chains=2, seed=1, out=folder / "whole", devices=2, stride=1, keep="all")
+        shutil.copytree(folder / "whole", folder / "again")
+        for group in (folder / "again" / "checkpoints").iterdir():
+            shutil.rmtree(group / "2")
+        assert not cj.load(folder / "again").finished
+        same(cj.resume(folder / "again", devices=2).folder, folder / "whole")
+    finally:
+        jax.config.update("jax_disable_most_optimizations", False)
+    rows = whole.records
+    assert len(rows) == len(REGIMES) * 2 * 3 and not rows["failed"].any()
+    assert np.isfinite(rows[metric].to_numpy()).all()
+    # Generation 0 is one fit for all arms; later the arms differ.
+    different = rows.group_by("chain", "generation").agg(pl.col(metric).n_unique()).sort("generation")[metric].to_list()
+    assert different[:2] == [1, 1] and min(different[2:]) > 1
+    assert whole.config["devices"] == 2
