@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 import tyro
 
 HERE = Path(__file__).parent
-Case = Literal["gaussian_grid", "training", "sampling", "vae", "devices", "programs"]
+Case = Literal["gaussian_grid", "training", "sampling", "vae", "gmm", "kde", "regression", "absorption", "devices", "programs"]
 
 
 def measure(python: str, script: str, *words: str, **environment: str) -> dict:
@@ -69,13 +69,17 @@ def main(
         "training": lambda: pair("training", "train", peer_python),
         "sampling": lambda: pair("sampling", "sample", peer_python),
         "vae": lambda: pair("vae", "vae", peer_python, "steps"),
+        "gmm": lambda: measure(sys.executable, "points.py", "gmm"),
+        "kde": lambda: measure(sys.executable, "points.py", "kde"),
+        "regression": lambda: measure(sys.executable, "regression.py"),
+        "absorption": lambda: measure(sys.executable, "absorption.py"),
         "devices": devices,
         "programs": lambda: measure(sys.executable, "ours.py", "programs"),
     }
     for case in cases or every:
         result = every[case]()
         shown = {name: round(value, 2) if isinstance(value, float) else value for name, value in result.items()}
-        print(json.dumps({"case": case, **shown}), flush=True)
+        print(json.dumps({**shown, "case": case}), flush=True)
 
 
 if __name__ == "__main__":

@@ -26,6 +26,8 @@ from collapse_jax.struct import static, struct
 class Pixels(Family):
     """Independent normal pixels; the label column, where there is one, is a pixel like others."""
 
+    labels = True
+
     dim: int = static()
 
     neural = True  # a checkpoint every generation

@@ -1,4 +1,4 @@
-"""Kernel densities against scikit-learn's, their sampling law, their bandwidth by rule, theory of their chains, refusals."""
+"""Kernel densities against scikit-learn's, their sampling law, their bandwidth by rule, refusals."""
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +11,6 @@ import collapse_jax as cj
 from collapse_jax.data import Slots
 from collapse_jax.families import KernelDensity
 from collapse_jax.struct import replace
-from collapse_jax.theory import kde, predict
 
 KEY = jax.random.key(0)
 
@@ -89,50 +88,6 @@ def test_generation_zero_keeps_its_model_whatever_the_slots():
         resized = family.resized(params, slots)
         assert resized.points.shape == (slots, 1) and resized.weight.shape == (slots,)
         np.testing.assert_allclose(family.log_prob(resized, at, {}), family.log_prob(params, at, {}), rtol=1e-6)
-
-
-def chains(e, number):
-    e = cj.resolve(e)
-
-    def run(key):
-        step = lambda chain, t: cj.advance(e, {}, chain, t)
-        return jax.lax.scan(step, cj.initial_chain(e, {}, key), jnp.arange(e.generations + 1))[1]
-
-    return jax.tree.map(np.asarray, jax.jit(jax.vmap(run))(jax.random.split(KEY, number)))
-
-
-@pytest.mark.parametrize(
-    "regime, family, source",
-    [
-        (cj.regimes.Replace(), KernelDensity(1, 0.6), cj.sources.Normal(1)),
-        (cj.regimes.Replace(), KernelDensity(2, 0.6, kernel="tophat"), cj.sources.Normal(2)),
-        (cj.regimes.Accumulate(), KernelDensity(2, 0.4), cj.sources.TwoMoons()),
-        (cj.regimes.Replace(), KernelDensity(2), cj.sources.Circles()),
-        (cj.regimes.Accumulate(), KernelDensity(1, rule="silverman", kernel="tophat"), cj.sources.Normal(1)),
-    ],
-)
-def test_chains_follow_theory(regime, family, source):
-    """v ← (v + h²)(1 - 1/M) under replace, of the training points; means over 800 chains within 4 standard errors."""
-    e = cj.Experiment(source, family, regime, 15, 6, metrics=["trace_ratio", "mean_sq_error"])
-    records, theory = chains(e, 800), predict(e)
-    for column in ("trace_ratio", "mean_sq_error"):
-        (law,) = theory[column]
-        error = records[column].std(axis=0) / np.sqrt(800)
-        assert law.testable.any() and law.kind == "exact"
-        assert (np.abs(records[column].mean(axis=0) - law.values) < 4 * error)[law.testable].all(), column
-
-
-def test_the_published_figures_of_theory():
-    """M = 100: h = .05 shrinks to its limit h² (M - 1) = .2475; the variance grows only where that is above the source's; Scott's
-    rule multiplies the variance by 64 in 30 fits of 100 samples in one dimension."""
-    points = lambda h: kde.carried(cj.regimes.Replace(), np.full(3000, 100), h**2)[0] - h**2
-    shrunk, grown = points(0.05), points(0.11)
-    assert (np.diff(shrunk) < 0).all() and np.isclose(shrunk[-1], kde.limit(100, 0.05**2)) and np.isclose(shrunk[-1], 0.2475)
-    assert (np.diff(grown) > 0).all() and kde.limit(100, 0.11**2) > 1
-    # One generation of replace: the published recursion, of the training points.
-    np.testing.assert_allclose(grown[1], (grown[0] + 0.11**2) * (1 - 1 / 100), rtol=1e-12)
-    growth = lambda n: kde.by_rule("scott", "gaussian", n, 1)
-    np.testing.assert_allclose(kde.carried(cj.regimes.Replace(), np.full(30, 100), 0.0, growth)[0][-1], 63.7, atol=0.1)
 
 
 def test_a_contained_source_is_recovered_at_the_expected_rate():
