@@ -19,7 +19,7 @@ from collapse_jax.engine.checkpoint import Checkpoints
 WORKER = Path(__file__).parent / "workers" / "chains.py"
 COMMAND = "import sys; from collapse_jax.cli import main; main(sys.argv[1:])"
 FIELDS = ("label", "chain", "generation")
-LIMIT = 280  # seconds that any process may take
+LIMIT = 580  # seconds that any process may take
 VMAPPED = {"chains": 5, "chunk": 2}  # the last chunk of each experiment is padded
 CLOSED = ["raw", "exact", "exact more", "discrete", "counts"]
 FEW = [*CLOSED, "text"]

@@ -23,7 +23,7 @@ FAMILIES = {
 }
 
 
-@pytest.mark.timeout(280, method="thread")  # a hang in compiled code hears no signal
+@pytest.mark.timeout(580, method="thread")  # a hang in compiled code hears no signal
 @pytest.mark.parametrize("name", FAMILIES)
 def test_three_generations_under_every_regime_resume_to_the_bit(name, tmp_path, tmp_path_factory):
     source, family, metric = FAMILIES[name]
