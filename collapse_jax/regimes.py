@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from collapse_jax import draws, schedules
-from collapse_jax.checks import choice, number, shown, whole
+from collapse_jax.checks import choice, number, whole
 from collapse_jax.data import Slots, empty, join
 from collapse_jax.errors import ConfigError
 from collapse_jax.struct import replace, static, struct
@@ -211,12 +211,14 @@ class Mix(Regime):
     kept: str = static(default="redrawn")
 
     def validate(self, samples: np.ndarray) -> None:
-        real = share_table(self.real, len(samples))
+        real = schedules.share_table(self.real, len(samples))
         choice("regime.kept", self.kept, KEPT)
         number("regime.previous", self.previous, 0, 1)
-        rest = 1.0 - real - self.previous if self.model is None else share_table(self.model, len(samples), "regime.model")
+        rest = (
+            1.0 - real - self.previous if self.model is None else schedules.share_table(self.model, len(samples), "regime.model")
+        )
         for name, value in (("real", real), ("model", rest)):
-            within("regime." + name, value)
+            schedules.within("regime." + name, value)
         total = np.asarray(rest) + self.previous + real
         if not np.allclose(total, 1.0, atol=1e-6):
             raise ConfigError("regime.model + previous + real", f"{float(np.ravel(total)[0]):g}", "1 in all")
@@ -324,31 +326,11 @@ def shuffled(key: Array, slots: Slots) -> Array:
     return jnp.argsort(order).astype(jnp.int32)
 
 
-def share_table(value: Any, n: int, field: str = "regime.real") -> np.ndarray:
-    """The share in each of n generations: a number, a table or a schedule."""
-    if isinstance(value, schedules.Constant | schedules.Linear | schedules.Power):
-        return value.at(np.arange(n, dtype=float))
-    if isinstance(value, str | bool):
-        raise ConfigError(field, shown(value), "a number or a schedule")
-    try:
-        return np.broadcast_to(np.asarray(value, float), (n,))
-    except (TypeError, ValueError):
-        raise ConfigError(field, repr(value), "a number or a schedule") from None
-
-
-def within(field: str, value: Any) -> None:
-    """Raise ConfigError unless every entry of `value` lies in [0, 1], but for rounding; the first that does not is named."""
-    numbers = np.ravel(np.asarray(value, float))
-    outside = numbers[~((numbers >= -1e-6) & (numbers <= 1 + 1e-6))]
-    if outside.size:
-        raise ConfigError(field, f"{outside[0]:g}", "a number of at least 0 and at most 1")
-
-
 def resolved(regime: Regime, generations: int) -> Regime:
     """The regime with every number a float32 leaf; a scheduled share becomes a table [generations + 1]."""
     if isinstance(regime, Mix):
         scheduled = isinstance(regime.real, schedules.Constant | schedules.Linear | schedules.Power)
-        real = share_table(regime.real, generations + 1) if scheduled else regime.real
+        real = schedules.share_table(regime.real, generations + 1) if scheduled else regime.real
         rest = 1.0 - real - regime.previous if regime.model is None else regime.model
         regime = replace(regime, model=rest, real=real)
     return jax.tree.map(lambda x: np.asarray(x, jnp.result_type(float)), regime)

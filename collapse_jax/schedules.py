@@ -1,4 +1,4 @@
-"""Numbers that follow a schedule over generations: how many samples each generation draws."""
+"""Numbers that follow a schedule over generations: how many samples each generation draws, which share of them is real."""
 
 import dataclasses
 from typing import Any
@@ -90,3 +90,23 @@ def sizes(samples: Any, generations: int, slots: bool = True) -> Sizes:
         raise ConfigError("samples", samples, f"at most {LARGEST} samples over all generations")
     bounds = (int(counts.max()), int(counts.sum() + counts.max())) if slots else (0, 0)
     return Sizes(np.asarray(counts, np.int32), *bounds)  # type: ignore[arg-type]
+
+
+def share_table(value: Any, n: int, field: str = "regime.real") -> np.ndarray:
+    """The share in each of n generations: a number, a table or a schedule."""
+    if isinstance(value, Constant | Linear | Power):
+        return value.at(np.arange(n, dtype=float))
+    if isinstance(value, str | bool):
+        raise ConfigError(field, shown(value), "a number or a schedule")
+    try:
+        return np.broadcast_to(np.asarray(value, float), (n,))
+    except (TypeError, ValueError):
+        raise ConfigError(field, repr(value), "a number or a schedule") from None
+
+
+def within(field: str, value: Any) -> None:
+    """Raise ConfigError unless every entry of `value` lies in [0, 1], but for rounding; the first that does not is named."""
+    numbers = np.ravel(np.asarray(value, float))
+    outside = numbers[~((numbers >= -1e-6) & (numbers <= 1 + 1e-6))]
+    if outside.size:
+        raise ConfigError(field, f"{outside[0]:g}", "a number of at least 0 and at most 1")

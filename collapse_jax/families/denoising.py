@@ -1,5 +1,6 @@
 """What flow matching and diffusion have in common: their fields' checks, standardised data, class labels and measurements."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -12,11 +13,13 @@ from collapse_jax.decoding import SamplingBias
 from collapse_jax.errors import ConfigError
 from collapse_jax.families.base import Shared
 from collapse_jax.families.denoiser import ARCHITECTURES
-from collapse_jax.families.modules import bound, initial, same_shape
+from collapse_jax.families.modules import bound, in_slices, initial, same_shape
 from collapse_jax.metrics.points import against_source, energy_distance, held_out, moments
 from collapse_jax.struct import replace
 
 Array = jax.Array
+Loss = Callable[[Any, Array, Array], Array]
+Walk = Callable[[Array, Array], Array]
 
 
 def settled(family: Any, experiment: Any) -> Any:
@@ -88,6 +91,26 @@ def standard(family: Any, params: Any, samples: Array) -> Array:
     """Samples standardised by the parameters' shift and scale, labels kept."""
     size = int(np.prod(family.shape))
     return jnp.concatenate([(samples[:, :size] - params["shift"]) / params["scale"], samples[:, size:]], axis=1)
+
+
+def trained(family: Any, key: Array, params: Any, train: Slots, shared: Shared, loss: Loss) -> tuple[Any, dict[str, Array]]:
+    """The network of `params` trained on standardised data: parameters and report. loss(network's parameters, samples, key)."""
+
+    def validation(net: Any) -> Array:
+        real = standard(family, params, held_out(shared, split="validation"))
+        return loss(net, real, jax.random.fold_in(key, 2**31))
+
+    net, info = family.train(key, params["net"], train, loss, validation)
+    return {**params, "net": net}, info
+
+
+def sampled(family: Any, key: Array, params: Any, n: int, walk: Walk) -> Array:
+    """n samples: `walk` takes standard normal noise [some, size] of classes int32 [some] to standardised points."""
+    label = drawn_labels(family, jax.random.fold_in(key, 1), params, n)
+    noise = jax.random.normal(key, (n, int(np.prod(family.shape))))
+    items = jnp.concatenate([noise, label[:, None].astype(noise.dtype)], axis=1)
+    x = in_slices(lambda item: walk(item[:, :-1], item[:, -1].astype(jnp.int32)), items, 512)
+    return finished(family, params, x, label)
 
 
 def split(family: Any, samples: Array) -> tuple[Array, Array]:

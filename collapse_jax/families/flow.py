@@ -10,9 +10,7 @@ from collapse_jax.checks import choice
 from collapse_jax.data import Slots
 from collapse_jax.families import denoising
 from collapse_jax.families.base import Family, Shared
-from collapse_jax.families.modules import in_slices
 from collapse_jax.families.training import Trained
-from collapse_jax.metrics.points import held_out
 from collapse_jax.struct import static, struct
 
 Array = jax.Array
@@ -71,21 +69,13 @@ class Flow(Trained, Family):
             out = denoising.direction(self, net, (1 - t) * zero + t * one, t[:, 0], label)
             return jnp.mean((out - (one - zero)) ** 2)
 
-        def validation(net: Any) -> Array:
-            real = denoising.standard(self, params, held_out(shared, split="validation"))
-            return loss(net, real, jax.random.fold_in(key, 2**31))
-
-        net, info = self.train(key, params["net"], train, loss, validation)
-        return {**params, "net": net}, info
+        return denoising.trained(self, key, params, train, shared, loss)
 
     def sample(self, key: Array, params: Any, n: int, decoding: Any = None, prompts: Any = None) -> Array:
         """n samples [n, size], with the class in a last column where the source has labels."""
-        label = denoising.drawn_labels(self, jax.random.fold_in(key, 1), params, n)
-        noise = jax.random.normal(key, (n, int(np.prod(self.shape or ()))))
         h = 1 / self.sampling_steps
 
-        def some(item: Array) -> Array:
-            label = item[:, -1].astype(jnp.int32)
+        def walk(noise: Array, label: Array) -> Array:
             speed = lambda x, t: denoising.guided(self, params["net"], x, t, label, decoding)
 
             def step(i: Any, x: Array) -> Array:
@@ -94,10 +84,9 @@ class Flow(Trained, Family):
                     return x + h * first
                 return x + 0.5 * h * (first + speed(x + h * first, (i + 1) * h))
 
-            return jax.lax.fori_loop(0, self.sampling_steps, step, item[:, :-1])
+            return jax.lax.fori_loop(0, self.sampling_steps, step, noise)
 
-        x = in_slices(some, jnp.concatenate([noise, label[:, None].astype(noise.dtype)], axis=1), 512)
-        return denoising.finished(self, params, x, label)
+        return denoising.sampled(self, key, params, n, walk)
 
     def measure(self, key: Array, params: Any, samples: Slots | None, shared: Shared) -> dict[str, Array]:
         """See `denoising.measured`."""

@@ -108,7 +108,7 @@ class Gaussian(Family):
         log_variance = f.log_trace - log_of(source.trace(shared))
         error = jnp.sum(params.mean**2 if source.standard else (params.mean - source.mean(shared)) ** 2)
         metrics = {"trace_ratio": jnp.exp(log_variance), "log_variance": log_variance, "mean_sq_error": error}
-        if getattr(source, "shape", None):  # images: some pixels never vary, and there is no determinant
+        if not source.full_rank:
             return metrics
         metrics["log_det_ratio"] = 2 * (jnp.sum(f.log_scale) + log_abs_det(f.unit))
         if not source.standard:

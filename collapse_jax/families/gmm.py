@@ -101,7 +101,8 @@ class GaussianMixture(Family):
         source, mixture = shared["source"], self.mixture(params)
         mean, covariance = mixture.moments()
         metrics = against_source(mean, jnp.trace(covariance), shared)
-        metrics["log_det_ratio"] = log_det(covariance) - log_det(source.covariance(shared))
+        if source.full_rank:
+            metrics["log_det_ratio"] = log_det(covariance) - log_det(source.covariance(shared))
         variances = jnp.trace(mixture.covariances, axis1=1, axis2=2) / self.dim
         metrics["component_sd"] = jnp.sqrt(jnp.sum(params.weights * variances))
         metrics["nll"] = -jnp.mean(self.log_prob(params, held_out(shared), shared))

@@ -126,7 +126,7 @@ class KernelDensity(Family):
         mean, covariance = moments(params.points, params.weight)
         covariance += self.variance(params.bandwidth) * jnp.eye(self.dim)
         metrics = against_source(mean, jnp.trace(covariance), shared) | {"bandwidth": params.bandwidth}
-        if self.dim <= WIDEST:
+        if self.dim <= WIDEST and shared["source"].full_rank:
             metrics["log_det_ratio"] = log_det(covariance) - log_det(shared["source"].covariance(shared))
         metrics["nll"] = -jnp.mean(self.log_prob(params, held_out(shared), shared))
         return metrics

@@ -14,7 +14,8 @@ def split(run: Run, metric: str, arms: Sequence[str], parts: Sequence[str]) -> p
 
     The first part is the first arm itself. Raises ConfigError where the run has no such arm.
     """
-    rows = run.records.filter(~pl.col("failed"))
+    failed = run.records.filter(pl.col("failed") & pl.col("label").is_in(arms)).select("chain", "generation").unique()
+    rows = run.records.join(failed, on=["chain", "generation"], how="anti")  # from every part, so that they add up
     tables, before = [], None
     for arm, part in zip(arms, parts, strict=True):
         mine = rows.filter(pl.col("label") == arm).select("chain", "generation", pl.col(metric).alias("value"))

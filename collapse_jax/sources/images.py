@@ -48,6 +48,7 @@ class Images(Source):
     data_dir: str | None = static(default=None)
 
     kept = 8
+    full_rank = False
 
     def __post_init__(self) -> None:
         shape = SHAPES.get(str(self.dataset)) if self.shape is None else self.shape

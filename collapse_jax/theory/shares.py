@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from collapse_jax import regimes
+from collapse_jax import regimes, schedules
 from collapse_jax.theory import gaussian
 
 Array: TypeAlias = np.ndarray
@@ -49,7 +49,7 @@ def composition(regime: Any, sizes: Array) -> Composition | None:
         case regimes.Fresh():
             counts = [zero + regime.real_samples, zero, sizes]
         case regimes.Mix():
-            kept, share = regime.kept, regimes.share_table(regime.real, len(sizes))
+            kept, share = regime.kept, schedules.share_table(regime.real, len(sizes))
             real = np.rint(np.float32(share) * np.float32(sizes)).astype(float)
             previous = np.minimum(np.rint(np.float32(regime.previous) * np.float32(sizes)), sizes - real)
             counts = [real, previous, sizes - real - previous]
