@@ -108,6 +108,18 @@ def test_samples_follow_the_conditional_probabilities(order):
     np.testing.assert_allclose(family.log_prob(params, drawn[:5], {}), by_hand, rtol=1e-5)
 
 
+def test_rare_tokens_keep_their_probability_and_no_counts_are_a_failure():
+    """Half a unit of the running sum, 2^-32 each, for 2^16 tokens: together 2^-16 of the mass, none by itself."""
+    v = 2**16
+    family = NGram(1, v + 1, AddK(0.0), 8)
+    counts = jnp.full((1, v + 1), 2.0**-32).at[0, 0].set(1.0)
+    n = 2**19
+    drawn = np.asarray(jax.jit(lambda key: family.sample(key, counts, n))(KEY))
+    expected = n * 8 * 2.0**-16
+    assert abs((drawn > 0).sum() - expected) < 4 * np.sqrt(expected)
+    assert bool(family.failed(0 * counts)) and not bool(family.failed(counts)) and bool(family.failed(counts * jnp.nan))
+
+
 def test_decoding_and_prompts():
     family = NGram(2, V, AddK(0.5), BLOCK)
     params, prompts = fitted(family, tokens()), jnp.asarray([[1, 2], [3, 0]])
@@ -163,6 +175,7 @@ def test_a_chain_loses_support_and_records_what_it_should():
     [
         ({"order": 0}, "family.order"),
         ({"order": 7}, "family.order"),
+        ({"order": 10**9}, "family.order"),
         ({"vocabulary": 21}, "family.vocabulary"),
         ({"block": 8}, "family.block"),
         ({"smoothing": 0.5}, "family.smoothing"),

@@ -79,11 +79,16 @@ def categorical(key: Array, p: Array, n: int) -> Array:
     ends too, and rare states keep their probability, which a float32 sum near 1 rounds away. The first of n draws do not
     depend on n.
     """
-    bits = max(1, p.shape[0].bit_length())
+    cumulative = running(p)
+    target = draws.below(key, cumulative[-1], (n,))
+    return jnp.searchsorted(cumulative, target, side="right").astype(jnp.int32)
+
+
+def running(p: Array) -> Array:
+    """The running sums of p [..., K] along its last axis, K <= 2^20, in whole units of 2^-31: uint32."""
+    bits = max(1, p.shape[-1].bit_length())
     scaled = p * jnp.float32(2.0**31)
     whole = jnp.floor(scaled)
     # What each state has beyond whole units is summed as well: state by state it would be lost.
     parts = ((scaled - whole) * 2.0 ** (31 - bits)).astype(jnp.uint32)
-    cumulative = jnp.cumsum(whole.astype(jnp.uint32)) + (jnp.cumsum(parts) >> (31 - bits))
-    target = draws.below(key, cumulative[-1], (n,))
-    return jnp.searchsorted(cumulative, target, side="right").astype(jnp.int32)
+    return jnp.cumsum(whole.astype(jnp.uint32), axis=-1) + (jnp.cumsum(parts, axis=-1) >> (31 - bits))

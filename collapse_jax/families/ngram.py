@@ -12,6 +12,7 @@ from collapse_jax.data import Slots
 from collapse_jax.decoding import NEVER, Ancestral, cut
 from collapse_jax.errors import ConfigError
 from collapse_jax.families.base import Family, Shared
+from collapse_jax.families.discrete import running
 from collapse_jax.families.smoothing import AddK, JelinekMercer, WittenBell
 from collapse_jax.metrics.points import held_out
 from collapse_jax.metrics.text import perplexity, text_metrics
@@ -39,7 +40,7 @@ class NGram(Family):
         return replace(self, block=getattr(experiment.source, "block", None)) if self.block is None else self
 
     def validate(self, experiment: Any) -> None:
-        whole("family.order", self.order)
+        whole("family.order", self.order, 1, 24)
         whole("family.vocabulary", self.vocabulary, 2)
         if self.entries > MOST:
             allowed = f"an order and a vocabulary whose table has at most 2^24 entries; this one has {self.entries}"
@@ -84,6 +85,10 @@ class NGram(Family):
             number = number * base + earlier
         return number
 
+    def failed(self, params: Array) -> Array:
+        """Counts that are no numbers, or none at all."""
+        return ~(jnp.sum(params) > 0)
+
     def fit(self, key: Array, params: Array, train: Slots, shared: Shared) -> tuple[Array, dict[str, Array]]:
         tokens = train.samples.astype(jnp.int32)
         weight = jnp.broadcast_to(train.weight[:, None], tokens.shape)
@@ -108,8 +113,7 @@ class NGram(Family):
             logits = jnp.where(p > 0, jnp.log(jnp.where(p > 0, p, 1.0)), NEVER)
             logits = (logits - jnp.max(logits, axis=1, keepdims=True)) / decoding.temperature
             p = jax.nn.softmax(cut(logits, decoding.top_k, decoding.top_p), axis=1)
-        # Whole numbers, so that a token of probability 0 has no room, at the end of a row neither (see families.discrete).
-        cumulative = jnp.cumsum(jnp.round(p * jnp.float32(2.0**31)).astype(jnp.uint32), axis=1).reshape(-1)
+        cumulative = running(p).reshape(-1)
         v, base = self.vocabulary, self.vocabulary + 1
         bits = jax.random.bits(key, (n, self.block or 1))
         given = 0 if prompts is None else prompts.shape[1]
