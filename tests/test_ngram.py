@@ -73,17 +73,6 @@ def test_an_unseen_context_has_the_probabilities_of_the_shorter_one():
     np.testing.assert_allclose(shorter[6], np.bincount(tokens().ravel(), minlength=V) / tokens().size, rtol=1e-5)
 
 
-def test_interpolation_is_the_weighted_sum_of_the_orders():
-    weights = (0.5, 0.3, 0.15, 0.05)
-    family = NGram(3, V, JelinekMercer(weights), BLOCK)
-    p = np.asarray(family.conditional(fitted(family, tokens())))
-    alone = [NGram(m, V, AddK(0.0), BLOCK) for m in (3, 2, 1)]
-    parts = [np.asarray(f.conditional(fitted(f, tokens()))) for f in alone]
-    by_hand = sum(w * np.tile(part, (len(p) // len(part), 1)) for w, part in zip(weights, parts)) + weights[-1] / V
-    np.testing.assert_allclose(p, by_hand, rtol=1e-5)
-    np.testing.assert_allclose(p.sum(axis=1), 1, atol=1e-5)
-
-
 def test_a_weight_is_a_repetition_and_weight_zero_an_empty_slot():
     family = NGram(2, V, AddK(0.1), BLOCK)
     some = tokens(3)
