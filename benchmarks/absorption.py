@@ -9,11 +9,10 @@ import os
 import time
 
 import jax
-import jax.numpy as jnp
 import numpy as np
+from visits import Visits
 
 import collapse_jax as cj
-from collapse_jax.engine.work import Settings, Work
 
 STATES = SAMPLES = 1000
 CHAINS, STRIDE, LOOPS = 256, 200, 6
@@ -34,18 +33,11 @@ def ours() -> tuple[float, float]:
     """Seconds a chain, and generations until the slowest is absorbed."""
     family = cj.families.Discrete(STATES)
     e = cj.Experiment(cj.sources.Zipf(STATES, 0.0), family, cj.regimes.Replace(), SAMPLES, 50 * STRIDE, metrics=["support"])
-    work = Work([e], Settings(CHAINS, stride=STRIDE), jax.devices())
-    work.load()
-    group = work.groups[0]
-    arguments = work.arguments(group, work.begin(group))
-    program, plan = work.program(group, arguments), work.layout(group)
-    number = lambda x: jax.device_put(jnp.int32(x), plan.everywhere)
-    state, done, start = arguments[3], 0, time.perf_counter()
+    visit, start = Visits(e, CHAINS, STRIDE), time.perf_counter()
     while True:
-        state, out = program(*arguments[:3], state, number(done), number(STRIDE))
-        done += STRIDE
-        if np.asarray(out["support"])[: plan.used, STRIDE - 1].max() <= 1:
-            return (time.perf_counter() - start) / CHAINS, done
+        _, records = visit(STRIDE)
+        if np.asarray(records["support"])[: visit.plan.used, STRIDE - 1].max() <= 1:
+            return (time.perf_counter() - start) / CHAINS, visit.t
 
 
 if __name__ == "__main__":

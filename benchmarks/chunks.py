@@ -1,10 +1,9 @@
 """How many chains to vmap together: chain-generations a second by chunk, from which `Family.chunk` was chosen. python benchmarks/chunks.py"""
 
 import json
-import time
 
 import jax
-import jax.numpy as jnp
+from visits import Visits
 
 import collapse_jax as cj
 from collapse_jax.engine.work import Settings, Work
@@ -35,18 +34,10 @@ CASES = {
 
 def rate(experiment: cj.Experiment, chains: int, chunk: int) -> float:
     """Chain-generations a second over all devices, compilation apart: the best of three visits of about a third of a second."""
-    work = Work([experiment], Settings(chains, stride=400, chunk=chunk), jax.devices())
-    work.load()
-    group = work.groups[0]
-    arguments = work.arguments(group, work.begin(group))
-    program, plan = work.program(group, arguments), work.layout(group)
-    state, t, steps, best = arguments[3], 0, 2, 0.0
+    visit, steps, best = Visits(experiment, chains, 400, chunk), 2, 0.0
     for _ in range(5):
-        start = time.perf_counter()
-        numbers = [jax.device_put(jnp.int32(x), plan.everywhere) for x in (t, steps)]
-        state, _ = jax.block_until_ready(program(*arguments[:3], state, *numbers))
-        seconds = time.perf_counter() - start
-        t, best = t + steps, max(best, steps * chains / seconds)
+        seconds, _ = visit(steps)
+        best = max(best, steps * chains / seconds)
         steps = int(max(2, min(400, steps * 0.33 / seconds)))
     return best
 

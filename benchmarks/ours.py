@@ -9,6 +9,7 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+from visits import Visits
 
 import collapse_jax as cj
 from collapse_jax.data import Slots
@@ -82,18 +83,9 @@ def vae() -> dict:
 def chains() -> dict:
     """Seconds for 2,048 Gaussian chains × 2,000 generations on the devices there are, compilation apart."""
     experiment = cj.Experiment(cj.sources.Normal(3), cj.families.Gaussian(3), cj.regimes.Replace(), 100, 2000)
-    work = Work([experiment], Settings(2048, stride=500, chunk=64), jax.devices())
-    work.load()
-    group = work.groups[0]
-    arguments = work.arguments(group, work.begin(group))
-    program, plan = work.program(group, arguments), work.layout(group)
-    steps = jax.device_put(jnp.int32(500), plan.everywhere)
-    state, _ = jax.block_until_ready(program(*arguments[:5], steps))
-    start = time.perf_counter()
-    for first in (500, 1000, 1500):
-        state, _ = program(*arguments[:3], state, jax.device_put(jnp.int32(first), plan.everywhere), steps)
-    jax.block_until_ready(state)
-    return {"seconds": time.perf_counter() - start, "devices": len(jax.devices())}
+    visit = Visits(experiment, 2048, 500, chunk=64)
+    visit(500)
+    return {"seconds": sum(visit(500)[0] for _ in range(3)), "devices": len(jax.devices())}
 
 
 def programs() -> dict:

@@ -14,15 +14,14 @@ from collections.abc import Callable, Iterator
 from itertools import count
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 from sklearn.neighbors import KernelDensity
 from threadpoolctl import threadpool_limits
+from visits import Visits
 
 import collapse_jax as cj
-from collapse_jax.engine.work import Settings, Work
 
 SAMPLES, GENERATIONS, TURNS = 1000, 100, 5
 BLOB = cj.sources.Normal(2)
@@ -30,18 +29,10 @@ BLOB = cj.sources.Normal(2)
 
 def ours(experiment: cj.Experiment, chains: int, steps: int) -> Iterator[float]:
     """Seconds a chain-generation, visit after visit of `steps` generations, by the engine's own program, compilation apart."""
-    work = Work([experiment], Settings(chains, stride=steps), jax.devices())
-    work.load()
-    group = work.groups[0]
-    arguments = work.arguments(group, work.begin(group))
-    program, plan = work.program(group, arguments), work.layout(group)
-    number = lambda x: jax.device_put(jnp.int32(x), plan.everywhere)
-    state = arguments[3]
-    for visit in count():
-        start = time.perf_counter()
-        state, _ = jax.block_until_ready(program(*arguments[:3], state, number(visit * steps), number(steps)))
-        if visit:
-            yield (time.perf_counter() - start) / (chains * steps)
+    visit = Visits(experiment, chains, steps)
+    visit(steps)
+    while True:
+        yield visit(steps)[0] / (chains * steps)
 
 
 def theirs(model: Callable[[int], object], steps: int) -> Iterator[float]:

@@ -11,11 +11,10 @@ import statistics
 import time
 
 import jax
-import jax.numpy as jnp
 import numpy as np
+from visits import Visits
 
 import collapse_jax as cj
-from collapse_jax.engine.work import Settings, Work
 
 DIM, SAMPLES, GENERATIONS, ROUNDS, LOOPS = 10, 50, 100, 5, 50
 
@@ -47,29 +46,20 @@ class Ours:
         family = cj.families.LinearRegression(DIM, **fields)
         source, visits = cj.sources.LinearTask(DIM, noise=1.0), ROUNDS + 1
         experiment = cj.Experiment(source, family, cj.regimes.Replace(), SAMPLES, visits * GENERATIONS, metrics=["excess_risk"])
-        self.chains, self.t = chains, 0
-        self.work = Work([experiment], Settings(chains, stride=GENERATIONS), jax.devices())
-        self.work.load()
-        self.group = self.work.groups[0]
-        self.arguments = self.work.arguments(self.group, self.work.begin(self.group))
-        self.program, self.plan = self.work.program(self.group, self.arguments), self.work.layout(self.group)
-        self.state = self.arguments[3]
+        self.visits = Visits(experiment, chains, GENERATIONS)
         self.visit()
 
     def visit(self) -> float:
         """Seconds a chain."""
-        first, steps = (jax.device_put(jnp.int32(x), self.plan.everywhere) for x in (self.t, GENERATIONS))
-        start = time.perf_counter()
-        self.state, _ = jax.block_until_ready(self.program(*self.arguments[:3], self.state, first, steps))
-        self.t += GENERATIONS
-        return (time.perf_counter() - start) / self.chains
+        return self.visits(GENERATIONS)[0] / self.visits.chains
 
     def founding(self) -> float:
         """Seconds a chain for its real data and generation 0."""
-        self.work.founded.clear()
+        work = self.visits.work
+        work.founded.clear()
         start = time.perf_counter()
-        jax.block_until_ready(self.work.foundation(self.work.settled[0]))
-        return (time.perf_counter() - start) / self.chains
+        jax.block_until_ready(work.foundation(work.settled[0]))
+        return (time.perf_counter() - start) / self.visits.chains
 
 
 def main() -> dict:
