@@ -5,6 +5,7 @@ from collapse_jax.engine import devices as _devices
 _devices.prepare()
 
 from collapse_jax import curation, decoding, families, regimes, schedules, sources, theory  # noqa: E402
+from collapse_jax.engine.absorption import fits_to_absorption  # noqa: E402
 from collapse_jax.engine.grid import chained, grid, varied, zipped  # noqa: E402
 from collapse_jax.engine.plan import plan  # noqa: E402
 from collapse_jax.engine.run import Run, load, resume, run  # noqa: E402
@@ -24,6 +25,7 @@ __all__ = [
     "curation",
     "decoding",
     "families",
+    "fits_to_absorption",
     "grid",
     "initial_chain",
     "load",

@@ -4,9 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.extend.random import threefry2x32_p
 from scipy import stats
 
-from collapse_jax.families.counts import Counts, multinomial, split
+from collapse_jax.families.counts import Counts, log1p, multinomial, split, threefry
 
 DRAWS = 100_000
 
@@ -49,6 +50,41 @@ def test_multinomial_has_its_law():
     # One program serves every count, 0 too.
     assert np.asarray(draw(jax.random.split(jax.random.key(1), draws), 0)).sum() == 0
     assert (np.asarray(draw(jax.random.split(jax.random.key(2), draws), 7)).sum(axis=1) == 7).all()
+
+
+@pytest.mark.parametrize("states", [30, 1000, 1100])  # one, two and three tables, each after the other
+def test_every_state_has_its_share_however_many_there_are(states):
+    p = np.arange(1, states + 1) ** -1.0
+    p[::7] = 0
+    p /= p.sum()
+    m, draws = 5000, 200
+    draw = jax.jit(jax.vmap(lambda key: multinomial(key, m, jnp.asarray(p, jnp.float32))))
+    counts = np.asarray(draw(jax.random.split(jax.random.key(2), draws)), float)
+    assert (counts.sum(axis=1) == m).all() and (counts[:, p == 0] == 0).all()
+    assert stats.chisquare(counts.sum(axis=0)[p > 0], p[p > 0] * m * draws).pvalue > 1e-4
+    # Counts of one draw are as far from their means as a multinomial's: chi-square, whose mean is its degrees of freedom.
+    live, expected = counts[:, p > 0], p[p > 0] * m
+    distance = ((live - expected) ** 2 / expected).sum(axis=1)
+    assert abs(distance.mean() - (p > 0).sum() + 1) < 4 * distance.std() / np.sqrt(draws)
+
+
+def test_chains_drawn_together_are_the_chains_drawn_alone():
+    p = jnp.array([0.5, 0.2, 0.2, 0.1])
+    keys = jax.random.split(jax.random.key(4), 5)
+    together = jax.jit(jax.vmap(lambda key: multinomial(key, 90, p)))(keys)
+    alone = jnp.stack([multinomial(key, 90, p) for key in keys])
+    assert (np.asarray(together) == np.asarray(alone)).all()
+
+
+def test_random_words_are_those_of_jax():
+    words = jax.random.bits(jax.random.key(5), (4, 1000), jnp.uint32)
+    for ours, theirs in zip(threefry(*words), threefry2x32_p.bind(*words), strict=True):
+        assert (np.asarray(ours) == np.asarray(theirs)).all()
+
+
+def test_logarithms_near_one_keep_their_digits():
+    x = np.r_[-np.geomspace(1e-9, 0.999, 2000), np.geomspace(1e-9, 1e3, 2000)].astype(np.float32)
+    np.testing.assert_allclose(jax.jit(log1p)(x), np.log1p(x.astype(float)), rtol=5e-7)  # four float32 roundings
 
 
 def test_counts_are_joined_and_appended():

@@ -82,9 +82,17 @@ def test_two_states_until_one_is_left():
     assert (low - 4 * np.sqrt(low / CHAINS) <= left).all() and (left <= high + 4 * np.sqrt(high / CHAINS)).all()
 
 
+@pytest.mark.parametrize(("p", "m"), [(0.3, 1), (0.3, 2), (0.1, 40), (0.5, 200)])
+def test_the_way_back_and_the_way_forward_take_as_long(p, m):
+    """The ancestors' sum against the fundamental matrix of the binomial chain of one of two states."""
+    inner = law.binomial(np.arange(1, m) / m, m)[:, 1:-1]
+    forward = 1 + law.binomial(np.array([p]), m)[0, 1:-1] @ np.linalg.solve(np.eye(m - 1) - inner, np.ones(m - 1))
+    assert np.isclose(law.absorption_time(p, m), forward, rtol=1e-9)
+
+
 @pytest.mark.parametrize("p", [np.full(20, 0.05), P0, np.array([0.7, 0.2, 0.1])])
 def test_many_states_until_one_is_left(p):
-    """Like the two states' limit, this one is short of the mean at M = 40 by a share of order 1/M."""
+    """The exact mean; the limit is off it at M = 40 by a share of order 1/M."""
     rng, m, chains = np.random.default_rng(4), 40, 2000
     now, absorbed = np.broadcast_to(p, (chains, len(p))), np.zeros(chains)
     for k in range(1, 1000):
@@ -93,6 +101,6 @@ def test_many_states_until_one_is_left(p):
         if absorbed.all():
             break
     assert absorbed.all()
-    predicted, error = law.fixation_time(p, m), absorbed.std() / np.sqrt(chains)
-    assert abs(absorbed.mean() - predicted) < 4 * error + 2 / m * predicted
+    assert abs(absorbed.mean() - law.absorption_time(p, m)) < 4 * absorbed.std() / np.sqrt(chains)
+    assert abs(law.fixation_time(p, m) / law.absorption_time(p, m) - 1) < 2 / m
     assert np.isclose(law.fixation_time(np.array([0.3, 0.7]), 9), law.fixation_time(0.3, 9))

@@ -6,11 +6,16 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.custom_batching import custom_vmap
 
 from collapse_jax.struct import struct
 
 Array = jax.Array
+State = tuple[Array, Array, Array, Array, Array]
 FEW = 10.0  # expected successes below which a binomial is drawn by inversion (the rejection needs more)
+TERMS = 32  # of that inversion: more than so many successes have probability below 2e-8, under the step of a float32 uniform
+COLUMNS = 32  # that samples are dealt to one after the other
+TURNS = ((13, 15, 26, 6), (17, 29, 16, 24))
 
 
 @struct
@@ -36,97 +41,156 @@ class Counts:
 def multinomial(key: Array, count: Array, p: Array) -> Array:
     """How `count` (< 2^24) samples fall on states with probabilities p [K] (sum to 1): float32 [K], exact in law.
 
-    The states stand in √K rows; the samples are dealt to the rows, then in all rows at once to the columns, one binomial
-    after the other: the cost does not depend on `count`. A state of probability 0 gets none.
+    The samples are dealt to groups of states, then within all groups at once to smaller ones, in tables of at most `COLUMNS`
+    columns: the cost does not depend on `count`. A state of probability 0 gets none.
     """
-    states = p.shape[0]
-    columns = math.isqrt(states - 1) + 1
-    rows = -(-states // columns)
-    table = jnp.pad(p, (0, rows * columns - states)).reshape(rows, columns)
-    totals = deal(jax.random.fold_in(key, 0), jnp.asarray(count, jnp.float32).reshape(1), jnp.sum(table, axis=1)[None])
-    return deal(jax.random.fold_in(key, 1), totals[0], table).reshape(-1)[:states]
-
-
-def deal(key: Array, held: Array, mass: Array) -> Array:
-    """Each row's `held` [rows] samples dealt to its columns in proportion to mass [rows, columns]."""
-    rest = jnp.flip(jnp.cumsum(jnp.flip(mass, axis=1), axis=1), axis=1)
-    rest = jnp.concatenate([rest[:, 1:], jnp.zeros((mass.shape[0], 1))], axis=1)
-
-    def column(held: Array, now: tuple[Array, Array, Array]) -> tuple[Array, Array]:
-        i, here, later = now
-        taken = split(jax.random.fold_in(key, i), held, here, later)
-        return held - taken, taken
-
-    index = jnp.arange(mass.shape[1], dtype=jnp.uint32)
-    return jax.lax.scan(column, held, (index, mass.T, rest.T))[1].T
+    states, levels = p.shape[0], 1
+    while COLUMNS**levels < states:
+        levels += 1
+    columns = math.ceil(states ** (1 / levels) - 1e-9)
+    tables = [jnp.pad(p, (0, columns**levels - states)).reshape(-1, columns)]
+    while len(tables) < levels:
+        tables.append(jnp.sum(tables[-1], axis=1).reshape(-1, columns))
+    held = jnp.asarray(count, jnp.float32).reshape(1)
+    for level, table in enumerate(reversed(tables)):
+        held = deal(jax.random.fold_in(key, level), held, table).reshape(-1)
+    return held[:states]
 
 
 def split(key: Array, n: Array, left: Array, right: Array) -> Array:
-    """Binomial: how many of n samples fall left when left and right have these masses; whole float32, all of one shape.
+    """Binomial: how many of n [rows] samples fall left when left and right have these masses; whole float32 [rows]."""
+    return deal(key, n, jnp.stack([left, right], axis=1))[:, 0]
 
-    Both masses are asked for, so that neither probability is rounded away. Inversion for few expected successes, else
-    Hörmann's transformed rejection (BTRS, J. Stat. Comput. Simul. 46:101, 1993), its logarithms taken as differences from
-    the mode, where float32 is enough up to n = 2^24.
+
+def deal(key: Array, held: Array, mass: Array) -> Array:
+    """Each row's `held` [rows] samples dealt to its columns in proportion to mass [rows, columns]: whole float32."""
+    words = jax.random.bits(key, (2,), jnp.uint32)
+    row = jnp.arange(held.shape[0], dtype=jnp.uint32)
+    return dealt(*jnp.broadcast_to(words[:, None], (2, held.shape[0])), row, held, mass)
+
+
+@custom_vmap
+def dealt(first: Array, second: Array, row: Array, held: Array, mass: Array) -> Array:
+    """`deal` for rows that each have the two words of a key.
+
+    Every row goes from column to column at its own pace, one proposal of a binomial at a time, so that no row waits for
+    another's refusals. The sum of the later columns is asked for beside each column, so that no probability is rounded away.
     """
-    both = left + right
-    p = jnp.where(both > 0, jnp.minimum(left, right) / jnp.where(both > 0, both, 1.0), 0.0)
+    rows, columns = mass.shape
+    here = jnp.where(mass < jnp.inf, mass, 0.0).T  # long rows of numbers: short ones are not vectorised; NaN would never end
+    rest = jnp.flip(jnp.cumsum(jnp.flip(here, axis=0), axis=0), axis=0)
+    rest = jnp.concatenate([rest[1:], jnp.zeros((1, rows), mass.dtype)])
+    # The share of the rarer side, negative where that is the later columns'.
+    share = jnp.minimum(here, rest) / jnp.where(here > 0, here + rest, 1.0) * jnp.where(here <= rest, 1.0, -1.0)
+    place, lane = jnp.arange(columns, dtype=jnp.int32)[:, None], jnp.arange(rows, dtype=jnp.int32)
+    # Columns without mass are passed over; the last one with any takes what is left.
+    last = jnp.max(jnp.where(here > 0, place, 0), axis=0)
+    following = jnp.minimum(jax.lax.cummin(jnp.where(here > 0, place, columns), axis=0, reverse=True), last)
+
+    def step(state: State) -> State:
+        # A proposal is looked at in the step after its own: so it is stored, where the compiler would make it anew for each use.
+        i, column, held, out, proposed = state
+        taken = (proposed >= 0) & (column < last)
+        out = jnp.where(taken & (place == column), proposed, out)
+        held = jnp.where(taken, held - proposed, held)
+        column = jnp.where(taken, at(following, jnp.minimum(column + 1, columns - 1) * rows + lane), column)
+        side = at(share, column * rows + lane)
+        successes = proposal(threefry(first, second, jnp.full(rows, i), row), held, jnp.abs(side))
+        return i + 1, column, held, out, jnp.where((side >= 0) | (successes < 0), successes, held - successes)
+
+    start = (jnp.uint32(0), following[0], held, jnp.zeros_like(here), jnp.full(rows, -1.0, held.dtype))
+    _, _, held, out, _ = jax.lax.while_loop(lambda state: jnp.any(state[1] < last), step, start)
+    return jnp.where(place == last, held, out).T
+
+
+def at(table: Array, index: Array) -> Array:
+    """Entries of the flattened table, none of the indices beyond its ends."""
+    return table.reshape(-1).at[index].get(mode="promise_in_bounds")
+
+
+@dealt.def_vmap
+def dealt_together(size: int, batched: list[bool], *arguments: Array) -> tuple[Array, bool]:
+    """Many chains' rows as one long list of rows, and so one loop."""
+    wide = [x if is_wide else jnp.broadcast_to(x, (size, *x.shape)) for x, is_wide in zip(arguments, batched, strict=True)]
+    out = dealt(*(x.reshape(-1, *x.shape[2:]) for x in wide))
+    return out.reshape(wide[-1].shape), True
+
+
+def proposal(bits: tuple[Array, Array], n: Array, p: Array) -> Array:
+    """Binomial(n, p), p <= 1/2, from two words each; -1 where refused.
+
+    Inversion for few expected successes, which refuses none, else Hörmann's transformed rejection (BTRS, J. Stat. Comput.
+    Simul. 46:101, 1993), which refuses about one in seven.
+    """
+    u, v = (((word >> 9).astype(jnp.float32) + 0.5) * jnp.float32(2.0**-23) for word in bits)
     few = n * p < FEW
-    rare = inverted(jax.random.fold_in(key, 0), jnp.where(few, n, 0.0), p)
-    many = rejected(jax.random.fold_in(key, 1), jnp.where(few, 4 * FEW, n), jnp.where(few, 0.5, p), few)
-    successes = jnp.where(few, rare, many)
-    return jnp.where(left <= right, successes, n - successes)
+    rare = inverted(u, n, jnp.where(few, p, 0.0))
+    return jnp.where(few, rare, rejected(u, v, jnp.where(few, 4 * FEW, n), jnp.where(few, 0.5, p)))
 
 
-def inverted(key: Array, n: Array, p: Array) -> Array:
-    """Binomial(n, p), p <= 1/2 and n p < FEW, by adding up its probabilities until one uniform is reached."""
+def inverted(u: Array, n: Array, p: Array) -> Array:
+    """Binomial(n, p), p <= 1/2 and n p < FEW: how many cumulative probabilities the uniform u has passed."""
     odds = p / (1 - p)
-    most = jnp.minimum(n, 8 * FEW)  # beyond: probability below 1e-40, and rounding must not leave a uniform unreached
-
-    def go(state: tuple[Array, Array, Array]) -> Array:
-        k, left, chance = state
-        return jnp.any((left >= chance) & (k < most))
-
-    def step(state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
-        k, left, chance = state
-        on = (left >= chance) & (k < most)
-        following = chance * odds * (n - k) / (k + 1)
-        return jnp.where(on, k + 1, k), jnp.where(on, left - chance, left), jnp.where(on, following, chance)
-
-    start = (jnp.zeros_like(p), jax.random.uniform(key, p.shape), jnp.exp(n * jnp.log1p(-p)))
-    k = jax.lax.while_loop(go, step, start)[0]
-    return jnp.where(p > 0, k, 0.0)
+    chance = jnp.exp(n * log1p(-p))
+    total, k = chance, jnp.zeros_like(n)
+    for j in range(TERMS):
+        k = k + jnp.where(u >= total, 1.0, 0.0)
+        chance = chance * ((n - j) * (odds / (j + 1)))
+        total = total + chance
+    return jnp.minimum(k, n)  # rounding may leave a uniform unreached
 
 
-def rejected(key: Array, n: Array, p: Array, done: Array) -> Array:
-    """Binomial(n, p), p <= 1/2 and n p >= FEW, by BTRS; entries that are `done` are not waited for."""
+def rejected(u: Array, v: Array, n: Array, p: Array) -> Array:
+    """Binomial(n, p), p <= 1/2 and n p >= FEW, by one proposal of BTRS; -1 where it is refused.
+
+    Its logarithms are taken as differences from the mode, where float32 is enough up to n = 2^24.
+    """
     sd = jnp.sqrt(n * p * (1 - p))
     b = 1.15 + 2.53 * sd
+    per_b = 1 / b  # divisions are what this costs: each is made once
     a = -0.0873 + 0.0248 * b + 0.01 * p
-    alpha = (2.83 + 5.1 / b) * sd
-    squeeze = 0.92 - 4.2 / b
+    alpha = (2.83 + 5.1 * per_b) * sd
+    squeeze = 0.92 - 4.2 * per_b
+    u = u - 0.5
+    edge = 0.5 - jnp.abs(u)
+    per_edge = 1 / edge
+    k = jnp.floor((2 * a * per_edge + b) * u + n * p + 0.5)
+    inside = (k >= 0) & (k <= n)
+    k = jnp.clip(k, 0, n)
     mode = jnp.floor((n + 1) * p)
-    tilt = jnp.log(p / (1 - p) * (n - mode + 1) / (mode + 1))
-    at_mode = stirling(mode) + stirling(n - mode)
-
-    def attempt(state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
-        i, value, open_ = state
-        u, v = jax.random.uniform(jax.random.fold_in(key, i), (2, *n.shape), minval=jnp.finfo(jnp.float32).tiny)
-        u = u - 0.5
-        edge = 0.5 - jnp.abs(u)
-        k = jnp.floor((2 * a / edge + b) * u + n * p + 0.5)
-        inside = (k >= 0) & (k <= n)
-        k = jnp.clip(k, 0, n)
-        delta = k - mode
-        ratio = at_mode - stirling(k) - stirling(n - k) + delta * tilt
-        ratio -= (n - k + 0.5) * jnp.log1p(-delta / (n - mode + 1)) + (k + 0.5) * jnp.log1p(delta / (mode + 1))
-        good = ((edge >= 0.07) & (v <= squeeze)) | (jnp.log(v * alpha / (a / edge**2 + b)) <= ratio)
-        good &= inside & open_
-        return i + 1, jnp.where(good, k, value), open_ & ~good
-
-    return jax.lax.while_loop(lambda state: jnp.any(state[2]), attempt, (jnp.uint32(0), jnp.zeros_like(n), ~done))[1]
+    rest, delta = n - mode + 1, k - mode
+    per_mode, per_rest = 1 / (mode + 1), 1 / rest
+    ratio = stirling(per_mode) + stirling(per_rest) - stirling(1 / (k + 1)) - stirling(1 / (n - k + 1))
+    ratio += delta * jnp.log(p / (1 - p) * rest * per_mode)
+    ratio -= (n - k + 0.5) * log1p(-delta * per_rest) + (k + 0.5) * log1p(delta * per_mode)
+    good = ((edge >= 0.07) & (v <= squeeze)) | (jnp.log(v * alpha / (a * per_edge**2 + b)) <= ratio)
+    return jnp.where(good & inside, k, -1.0)
 
 
-def stirling(k: Array) -> Array:
-    """What Stirling's formula leaves of log k!, to 3e-4 at 0, 3e-6 at 1 and float32 beyond 2."""
-    x = 1 / (k + 1)
+def stirling(x: Array) -> Array:
+    """What Stirling's formula leaves of log k!, x = 1 / (k + 1): to 3e-4 for k = 0, 3e-6 for 1 and float32 beyond 2."""
     return x * (1 / 12 - x * x * (1 / 360 - x * x / 1260))
+
+
+def log1p(x: Array) -> Array:
+    """log(1 + x) for x > -1, to a few float32 roundings: XLA's own is not vectorised on CPUs."""
+    z = x / (2 + x)  # log(1 + x) = 2 artanh z
+    s = z * z
+    near = 2 * z * (1 + s * (1 / 3 + s * (1 / 5 + s * (1 / 7 + s * (1 / 9)))))
+    return jnp.where(jnp.abs(x) < 0.25, near, jnp.log(1 + x))
+
+
+def threefry(first: Array, second: Array, x: Array, y: Array) -> tuple[Array, Array]:
+    """Threefry-2x32 of 20 rounds: two random words for the counter (x, y) under the key (first, second), all uint32.
+
+    JAX's own generator (Salmon et al., SC 2011), which on CPUs passes over memory once a round; written out, all rounds
+    are one pass and can be part of the next.
+    """
+    keys = (first, second, first ^ second ^ jnp.uint32(0x1BD11BDA))
+    x, y = x + keys[0], y + keys[1]
+    for group in range(5):
+        for turn in TURNS[group % 2]:
+            x = x + y
+            y = (y << turn | y >> (32 - turn)) ^ x
+        x, y = x + keys[(group + 1) % 3], y + keys[(group + 2) % 3] + jnp.uint32(group + 1)
+    return x, y

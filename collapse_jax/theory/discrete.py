@@ -88,11 +88,27 @@ def fixation_time(p: float | Array, m: int) -> float:
     return float(-2 * m * np.sum(rest * np.log(rest)))
 
 
-def absorption_time(p: float, m: int) -> float:
-    """Mean fits until one of two states is left, exact, m <= LARGEST: the fundamental matrix of the binomial chain."""
-    inner = binomial(np.arange(1, m) / m, m)[:, 1:-1]
-    more = np.linalg.solve(np.eye(m - 1) - inner, np.ones(m - 1))
-    return float(1 + binomial(np.array([p]), m)[0, 1:-1] @ more)
+def absorption_time(p: float | Array, m: int) -> float:
+    """Mean fits until one state is left, exact, m <= LARGEST; p as in fixation_time.
+
+    1 + Σ_j v_j (1 - Σ_i p_i^j) over j = 2 … m: the m samples of a generation have a number of ancestors in the one before that
+    is the number of full boxes after so many throws into m boxes; v_j is how many generations back there are j of them.
+    """
+    p = np.asarray(p, float)
+    p = np.stack([p, 1 - p]) if p.ndim == 0 else p
+    boxes = np.arange(m + 1)
+    ancestors = np.zeros((m + 1, m + 1))  # [throws, full boxes]
+    ancestors[0, 0] = 1.0
+    for throws in range(m):
+        ancestors[throws + 1] = ancestors[throws] * boxes / m
+        ancestors[throws + 1, 1:] += ancestors[throws, :-1] * (m - boxes[:-1]) / m
+    fits, come = 1.0, np.zeros(m + 1)  # come: how often j ancestors follow upon more
+    come[m] = 1.0
+    for j in range(m, 1, -1):
+        stay = come[j] / (1 - ancestors[j, j])
+        fits += stay * (1 - np.sum(p**j))
+        come += stay * ancestors[j]
+    return float(fits)
 
 
 def not_absorbed(p: float, m: int, fits: Array) -> tuple[Array, Array]:
