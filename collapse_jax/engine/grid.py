@@ -155,7 +155,7 @@ def founding(experiment: Experiment) -> Experiment:
     values = first * int(getattr(e.source, "dim", 1))
     if not e.family.trained and values > MOST:
         raise ConfigError("samples", first, f"at most {MOST} numbers in a chain's real data, which generation 0 is fitted on")
-    slots = first if e.family.trained else max(1024, 1 << (first - 1).bit_length())
+    slots = first if e.family.trained else max(e.family.least_slots, 1 << (first - 1).bit_length())
     family = dataclasses.replace(e.family, statistics=False) if hasattr(e.family, "statistics") else e.family
     sizes = schedules.Sizes(np.asarray([first], np.int32), slots, 2 * slots)  # type: ignore[arg-type]
     return jax.tree.map(leaf, Experiment(e.source, family, regimes.Replace(), sizes, 0, start=e.start))

@@ -21,6 +21,7 @@ class Family:
     trained = False  # takes `start` and `budget`
     lapack = False  # its chains call LAPACK on CPUs: they are never vmapped there (see parallel.layout)
     labels = False  # it can be fitted to samples whose last column is a label (see Source.labelled)
+    least_slots = 1024  # closed forms: that generation 0 is fitted on, filled or not, so that one program serves many sizes
     remembers = False  # `measure` finds the parameters of generation 0 in shared["first"]
 
     @property

@@ -57,6 +57,7 @@ class LinearRegression(Family):
     refits: bool | None = static(default=None)
 
     labels = True
+    least_slots = 64  # a chain's further fits cost no more than a few hundred slots
 
     @property
     def trained(self) -> bool:  # type: ignore[override]
