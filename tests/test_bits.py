@@ -1,10 +1,12 @@
 """Random bits at half the price: uniform, independent of one another, and normals of them."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from jax.extend.random import threefry2x32_p
 from scipy import stats
 
-from collapse_jax.families.bits import normals, symmetric, words
+from collapse_jax.families.bits import normals, symmetric, threefry, words
 
 KEY = jax.random.key(3)
 
@@ -25,3 +27,9 @@ def test_uniforms_lie_inside_and_normals_are_normal():
     z = np.asarray(normals(symmetric(KEY, (3, 20_000))))
     assert np.isfinite(z).all() and stats.kstest(z.ravel(), "norm").pvalue > 1e-4
     assert np.abs(np.corrcoef(z) - np.eye(3)).max() < 5 / np.sqrt(20_000)
+
+
+def test_random_words_are_those_of_jax():
+    words = jax.random.bits(jax.random.key(5), (4, 1000), jnp.uint32)
+    for ours, theirs in zip(threefry(*words), threefry2x32_p.bind(*words), strict=True):
+        assert (np.asarray(ours) == np.asarray(theirs)).all()

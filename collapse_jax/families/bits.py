@@ -3,19 +3,36 @@
 import math
 
 import jax
+import jax.numpy as jnp
 
 from collapse_jax import draws
 
 Array = jax.Array
+TURNS = ((13, 15, 26, 6), (17, 29, 16, 24))
 
 
 def words(key: Array, shape: tuple[int, ...]) -> Array:
-    """Random bits of this shape, uint32: the data of new keys, so both words of every Threefry block.
-
-    `jax.random.bits` folds the two into one.
-    """
+    """Random bits of this shape, uint32: both words of every Threefry block, where `jax.random.bits` folds the two into one."""
     size = math.prod(shape)
-    return jax.random.key_data(jax.random.split(key, -(-size // 2))).reshape(-1)[:size].reshape(shape)
+    first, second = jax.random.key_data(key)[:2]
+    block = jnp.arange(-(-size // 2), dtype=jnp.uint32)
+    return jnp.concatenate(threefry(first, second, jnp.zeros_like(block), block))[:size].reshape(shape)
+
+
+def threefry(first: Array, second: Array, x: Array, y: Array) -> tuple[Array, Array]:
+    """Threefry-2x32 of 20 rounds: two random words for the counter (x, y) under the key (first, second), all uint32.
+
+    JAX's own generator (Salmon et al., SC 2011), which on CPUs passes over memory once a round; written out, all rounds
+    are one pass and can be part of the next.
+    """
+    keys = (first, second, first ^ second ^ jnp.uint32(0x1BD11BDA))
+    x, y = x + keys[0], y + keys[1]
+    for group in range(5):
+        for turn in TURNS[group % 2]:
+            x = x + y
+            y = (y << turn | y >> (32 - turn)) ^ x
+        x, y = x + keys[(group + 1) % 3], y + keys[(group + 2) % 3] + jnp.uint32(group + 1)
+    return x, y
 
 
 def symmetric(key: Array, shape: tuple[int, ...]) -> Array:

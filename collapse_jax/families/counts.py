@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax.custom_batching import custom_vmap
 
+from collapse_jax.families.bits import threefry
 from collapse_jax.struct import struct
 
 Array = jax.Array
@@ -15,7 +16,6 @@ State = tuple[Array, Array, Array, Array, Array]
 FEW = 10.0  # expected successes below which a binomial is drawn by inversion (the rejection needs more)
 TERMS = 32  # of that inversion: more than so many successes have probability below 2e-8, under the step of a float32 uniform
 COLUMNS = 32  # that samples are dealt to one after the other
-TURNS = ((13, 15, 26, 6), (17, 29, 16, 24))
 
 
 @struct
@@ -178,19 +178,3 @@ def log1p(x: Array) -> Array:
     s = z * z
     near = 2 * z * (1 + s * (1 / 3 + s * (1 / 5 + s * (1 / 7 + s * (1 / 9)))))
     return jnp.where(jnp.abs(x) < 0.25, near, jnp.log(1 + x))
-
-
-def threefry(first: Array, second: Array, x: Array, y: Array) -> tuple[Array, Array]:
-    """Threefry-2x32 of 20 rounds: two random words for the counter (x, y) under the key (first, second), all uint32.
-
-    JAX's own generator (Salmon et al., SC 2011), which on CPUs passes over memory once a round; written out, all rounds
-    are one pass and can be part of the next.
-    """
-    keys = (first, second, first ^ second ^ jnp.uint32(0x1BD11BDA))
-    x, y = x + keys[0], y + keys[1]
-    for group in range(5):
-        for turn in TURNS[group % 2]:
-            x = x + y
-            y = (y << turn | y >> (32 - turn)) ^ x
-        x, y = x + keys[(group + 1) % 3], y + keys[(group + 2) % 3] + jnp.uint32(group + 1)
-    return x, y
