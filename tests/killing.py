@@ -1,5 +1,6 @@
 """What the engine's tests share: workers in processes of their own, ways to stop them, and records compared to the bit."""
 
+import fcntl
 import functools
 import itertools
 import json
@@ -84,9 +85,25 @@ def case(out: str, grid: list[str], settings: dict) -> dict:
     return {"out": out, "grid": grid, "settings": settings}
 
 
+def shared(tmp_path_factory) -> Path:
+    """The session's folder, one for all of pytest's own processes."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
 @functools.cache
 def worked(base: Path) -> dict[str, dict]:
-    """All grids that more than one test looks at, run once a session by two workers at a time: reports by name."""
+    """All grids that more than one test looks at, run once a session: reports by name. Another process's are waited for."""
+    with open(base / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        kept = base / "reports.json"
+        if not kept.exists():
+            kept.write_text(json.dumps(made(base)))
+    return {name: {**report, "run": base / "runs" / name} for name, report in json.loads(kept.read_text()).items()}
+
+
+def made(base: Path) -> dict[str, dict]:
+    """The runs themselves, in base/runs, by two workers at a time."""
     files_in(base)
     runs, mapped = base / "runs", {**VMAPPED, "parallelism": "pmap"}
     long = [case(name, *LONG[name]) for name in LONG]
@@ -111,7 +128,7 @@ def worked(base: Path) -> dict[str, dict]:
     running = [start(base, [{**one, "out": runs / one["out"]} for one in cases], n) for cases, n in work]
     for (cases, _), worker in zip(work, running, strict=True):
         lines = finish(worker)[0].splitlines()
-        reports |= {one["out"]: json.loads(line) | {"run": runs / one["out"]} for one, line in zip(cases, lines, strict=True)}
+        reports |= {one["out"]: json.loads(line) for one, line in zip(cases, lines, strict=True)}
     return reports
 
 

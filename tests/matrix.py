@@ -1,5 +1,6 @@
 """One family under every regime, on two devices: three generations, and the last one again from the checkpoint before it."""
 
+import contextlib
 import shutil
 from pathlib import Path
 from typing import Any
@@ -22,20 +23,27 @@ REGIMES = {
 }
 
 
+@contextlib.contextmanager
+def lightly_compiled():
+    """Without the compiler's costlier passes, for programs that hardly run."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    try:
+        yield
+    finally:
+        jax.config.update("jax_disable_most_optimizations", False)
+
+
 def runs_and_resumes(source: Any, family: Any, metric: str, folder: Path) -> None:
     """Runs the grid, takes the last generation's checkpoints away from a copy, resumes that, and compares every bit."""
     base = cj.Experiment(source, family, r.Replace(), 24, 2, metrics=[metric])
     grid = [cj.varied(base, regime=regime, label=label) for label, regime in REGIMES.items()]
-    jax.config.update("jax_disable_most_optimizations", True)  # six programs for every family, each run three times
-    try:
+    with lightly_compiled():  # six programs for every family
         whole = cj.run(grid, chains=2, seed=1, out=folder / "whole", devices=2, stride=1, keep="all")
         shutil.copytree(folder / "whole", folder / "again")
         for group in (folder / "again" / "checkpoints").iterdir():
             shutil.rmtree(group / "2")
         assert not cj.load(folder / "again").finished
         same(cj.resume(folder / "again", devices=2).folder, folder / "whole")
-    finally:
-        jax.config.update("jax_disable_most_optimizations", False)
     rows = whole.records
     assert len(rows) == len(REGIMES) * 2 * 3 and not rows["failed"].any()
     assert np.isfinite(rows[metric].to_numpy()).all()

@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import polars as pl
+from matrix import lightly_compiled
 
 import collapse_jax as cj
 from collapse_jax import demo
@@ -13,7 +14,8 @@ from collapse_jax import demo
 def test_a_small_demo_from_end_to_end(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(demo, "CHAINS", {"gaussian": 32, "zipf": 8, "kjv": 2})
     monkeypatch.setattr(demo, "kjv", functools.partial(demo.kjv, vocabulary=300, block=16, width=16, layers=1))
-    demo.demo(tmp_path / "demo", 0, 32, 3, False)
+    with lightly_compiled():
+        demo.demo(tmp_path / "demo", 0, 32, 3, False)
     shown = capsys.readouterr().out
     for words in ("exp(-n/(M-1)), n", "support", "held-out perplexity", "replace is", "replace, filtered", "figures"):
         assert words in shown

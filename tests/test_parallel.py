@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import polars as pl
 import pytest
-from killing import FEW, LIMIT, WIDE, bits, worked
+from killing import FEW, LIMIT, WIDE, bits, shared, worked
 
 import collapse_jax as cj
 from collapse_jax.engine.parallel import layout
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.timeout(LIMIT + 20)  # the first test waits for all wor
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
-    return worked(tmp_path_factory.getbasetemp())
+    return worked(shared(tmp_path_factory))
 
 
 @pytest.mark.parametrize("other", ["pmap2", "shard8", "pmap8"])

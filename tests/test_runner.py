@@ -18,6 +18,7 @@ from killing import (
     kill_while_writing,
     resume,
     same,
+    shared,
     start,
     until,
     worked,
@@ -31,8 +32,8 @@ pytestmark = pytest.mark.timeout(2 * LIMIT)
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory):
-    worked(tmp_path_factory.getbasetemp())
-    return tmp_path_factory.getbasetemp()
+    worked(shared(tmp_path_factory))
+    return shared(tmp_path_factory)
 
 
 def begin(base, family, folder):

@@ -16,6 +16,7 @@ from killing import (
     killed,
     resume,
     same,
+    shared,
     start,
     until,
     worked,
@@ -30,7 +31,7 @@ pytestmark = [pytest.mark.soak, pytest.mark.timeout(3000)]
 @pytest.mark.parametrize("family", list(LONG))
 def test_a_run_killed_fifteen_times_is_the_run_left_alone(tmp_path_factory, tmp_path, family):
     """At start-up, at random moments, and while a checkpoint is half written; from 8 devices too, and with pmap."""
-    base, folder, rng = tmp_path_factory.getbasetemp(), tmp_path / "run", random.Random(family)
+    base, folder, rng = shared(tmp_path_factory), tmp_path / "run", random.Random(family)
     worked(base)
     generations = 1 if family == "text" else 3
     running, random_kills, writing_kills = start(base, [case(str(folder), *LONG[family])]), 0, 0
@@ -51,7 +52,7 @@ def test_a_run_killed_fifteen_times_is_the_run_left_alone(tmp_path_factory, tmp_
 
 
 def test_a_run_stopped_politely_again_and_again_is_the_run_left_alone(tmp_path_factory, tmp_path):
-    base, folder = tmp_path_factory.getbasetemp(), tmp_path / "run"
+    base, folder = shared(tmp_path_factory), tmp_path / "run"
     worked(base)
     running = start(base, [case(str(folder), LONG["text"][0], VMAPPED)])
     for number in range(4):
@@ -66,7 +67,7 @@ def test_a_run_stopped_politely_again_and_again_is_the_run_left_alone(tmp_path_f
 
 def test_language_models_on_one_device_and_another_chunk_agree_in_distribution(tmp_path_factory, tmp_path):
     """Mean perplexities of 24 chains in every generation, within 4 standard errors of their difference."""
-    base, means = tmp_path_factory.getbasetemp(), []
+    base, means = shared(tmp_path_factory), []
     layouts = [{"chains": 24, "chunk": 4}, {"chains": 24, "chunk": 1, "parallelism": "jit"}]
     finish(start(base, [case(str(tmp_path / str(i)), ["text"], layouts[i]) for i in range(2)]))
     for i in range(2):

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import polars as pl
 import pytest
-from killing import LIMIT, bits, worked
+from killing import LIMIT, bits, shared, worked
 
 import collapse_jax as cj
 from collapse_jax.engine.work import Settings, Work
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.timeout(LIMIT + 20)  # the first test waits for all wor
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
-    return worked(tmp_path_factory.getbasetemp())
+    return worked(shared(tmp_path_factory))
 
 
 @pytest.mark.parametrize("arms", [["raw", "raw accumulate", "raw mix"], ["text", "text more"]])
