@@ -20,14 +20,35 @@ def whole(field: str, value: Any, least: int = 1, most: int | None = None, note:
         raise ConfigError(field, shown(value), f"a whole number {span}{note}")
 
 
-def number(field: str, value: Any, low: float = -np.inf, high: float = np.inf, above: bool = False, note: str = "") -> None:
-    """Raise ConfigError unless `value` is one number in [low, high], or with `above` in (low, high]."""
-    array = np.asarray(value) if not isinstance(value, str | bool | None) else np.asarray("")
-    good = array.ndim == 0 and array.dtype.kind in "iuf" and float(array) <= high
+def number(
+    field: str,
+    value: Any,
+    low: float = -np.inf,
+    high: float = np.inf,
+    above: bool = False,
+    note: str = "",
+    infinite: bool = False,
+) -> None:
+    """Raise ConfigError unless `value` is one number in [low, high], or with `above` in (low, high]; finite unless said."""
+    array = np.asarray("") if isinstance(value, str | bool | list | tuple | None) else np.asarray(value)
+    good = array.ndim == 0 and array.dtype.kind in "iuf" and float(array) <= high and (infinite or bool(np.isfinite(array)))
     if not good or not (float(array) > low if above else float(array) >= low):
+        kind = "number" if infinite else "finite number"
         least = f" above {low:g}" if above else f" of at least {low:g}" if np.isfinite(low) else ""
         most = f" and at most {high:g}" if np.isfinite(high) else ""
-        raise ConfigError(field, shown(value), f"a number{least}{most}{note}")
+        raise ConfigError(field, shown(value), f"a {kind}{least}{most}{note}")
+
+
+def numbers(field: str, value: Any, count: int) -> None:
+    """Raise ConfigError unless `value` is a list or tuple of so many finite numbers."""
+    good = isinstance(value, list | tuple) and len(value) == count
+    if not (good and all(isinstance(x, int | float) and np.isfinite(x) for x in value)):
+        raise ConfigError(field, repr(value), f"{count} finite numbers")
+
+
+def as_tuple(value: Any) -> Any:
+    """A list as a tuple; whatever else it is, for a check to refuse."""
+    return tuple(value) if isinstance(value, list | tuple) else value
 
 
 def choice(field: str, value: Any, options: Iterable[Any]) -> None:

@@ -87,7 +87,7 @@ def resolve(experiment: Experiment) -> Experiment:
     choice("start", e.start, STARTS)
     if not e.family.trained and (e.start != "scratch" or e.budget is not None):
         name, value = ("start", e.start) if e.start != "scratch" else ("budget", e.budget)
-        raise ConfigError(name, value, f"left out: {type(e.family).__name__} is fitted in closed form")
+        raise ConfigError(name, value, f"left out: {type(e.family).__name__} has no recipe, every fit is made anew")
     named = isinstance(e.metrics, list | tuple) and len(e.metrics) > 0 and all(isinstance(m, str) for m in e.metrics)
     if not named and e.metrics != "default":
         raise ConfigError("metrics", e.metrics, '"default" or a list of record columns')
@@ -171,6 +171,9 @@ def initial_chain(experiment: Experiment, shared: Shared, key: Array) -> Chain:
     the chain's own. Raises ConfigError as `resolve` does.
     """
     e = settled(experiment)
+    if e.start == "base" and "base" not in shared:
+        raise ConfigError("start", "base", 'used with parameters at hand: shared["base"], or base=... of a run')
+    check_size(e, shared)
     params = shared["base"] if e.start == "base" else e.family.init(phase_key(key, 0, INIT), setting(e, shared))
     around = surroundings(e, shared, params)
     return begin(e, shared, key, real_data(e, around, key), params)
@@ -185,6 +188,14 @@ def begin(e: Experiment, shared: Shared, key: Array, real: Any, params: Any, inf
     context = Context(first, params, e.family, shared, jnp.int32(0), e.decoding)
     shapes = jax.eval_shape(lambda key: references(e, key, context), key)
     return Chain(key, store, params, jnp.int32(-1), first, jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes), info)
+
+
+def check_size(e: Experiment, shared: Shared) -> None:
+    """Raise ConfigError where more real samples are asked for than a finite data set has; counts that are traced were checked."""
+    counts = e.samples.counts
+    limit = e.source.limit_of(shared)
+    if limit is not None and not isinstance(counts, jax.core.Tracer) and int(np.max(counts, initial=0)) > limit:
+        raise ConfigError("samples", int(np.max(counts)), f"at most {limit}, the size of the real data set")
 
 
 def reference_size(e: Experiment) -> int:

@@ -28,7 +28,7 @@ def main(
             source=cj.sources.Normal(dim),
             family=cj.families.Gaussian(dim, "mle"),
             regime=cj.regimes.Replace(),
-            samples=samples[0],
+            samples=1,
             generations=generations,
         )
         grid += cj.grid(base, samples=samples, regime=[cj.regimes.Replace(), cj.regimes.Accumulate()])

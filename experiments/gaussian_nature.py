@@ -21,7 +21,7 @@ def main(samples: tuple[int, ...] = (100, 500, 1000, 10_000), generations: int =
         samples: Samples per generation.
         generations: Synthetic generations; 999 make 1,000 fits.
     """
-    base = cj.Experiment(cj.sources.Normal(1), cj.families.Gaussian(1, "mle"), cj.regimes.Replace(), samples[0], generations)
+    base = cj.Experiment(cj.sources.Normal(1), cj.families.Gaussian(1, "mle"), cj.regimes.Replace(), 1, generations)
     return cj.grid(base, samples=samples, regime=[cj.regimes.Replace(), cj.regimes.Accumulate()])
 
 

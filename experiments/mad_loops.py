@@ -31,7 +31,7 @@ def main(
         real: Real samples a generation beside them: always the same (augmentation) or new ones (fresh data).
         generations: Synthetic generations.
     """
-    share = real / (real + samples)
+    share = real / max(real + samples, 1)
     families = {
         "gaussian": (cj.sources.Normal(2), cj.families.Gaussian(2)),
         "mixture": (cj.sources.EightGaussians(std=0.3), cj.families.GaussianMixture(8, 2, "full", tol=1e-4)),

@@ -28,10 +28,10 @@ def main(
     """
     grid = []
     for a, b in ((1.0, 2.7), (2.0, 5.0)):
-        law = cj.sources.ZipfMandelbrot(states, a, b)
+        law = cj.sources.ZipfMandelbrot(a, b, states)
         base = cj.Experiment(law, cj.families.Discrete(states), cj.regimes.Replace(), samples, generations)
         language = cj.sources.ZipfLanguage(vocabulary, block, a, b)
-        bigrams = cj.varied(base, source=language, family=cj.families.NGram(2, vocabulary), samples=samples // block)
+        bigrams = cj.varied(base, source=language, family=cj.families.NGram(2, vocabulary), samples=samples // max(block, 1))
         smoothed = cj.varied(bigrams, **{"family.smoothing": cj.families.AddK(0.01)})
         for name, cell in {"states": base, "bigrams": bigrams, "bigrams, add 0.01": smoothed}.items():
             grid.append(cj.varied(cell, label=f"{name} ({a:g}, {b:g})"))

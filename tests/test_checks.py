@@ -4,11 +4,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from collapse_jax.checks import choice, number, whole
+from collapse_jax.checks import as_tuple, choice, number, numbers, whole
 from collapse_jax.errors import ConfigError
 
 
-@pytest.mark.parametrize("value", [-0.1, 1.1, "0.5", True, None, [0.1, 0.2], float("nan"), object()])
+@pytest.mark.parametrize("value", [-0.1, 1.1, "0.5", True, None, [0.1, 0.2], [[1], [1, 2]], float("nan"), object()])
 def test_a_number_is_one_number_within_its_bounds(value):
     with pytest.raises(ConfigError, match=r"a\.b = .*at least 0 and at most 1"):
         number("a.b", value, 0, 1)
@@ -17,9 +17,25 @@ def test_a_number_is_one_number_within_its_bounds(value):
 def test_numbers_at_the_ends_are_allowed_unless_they_must_be_above():
     for value in (0, 1, 0.5, np.float32(1), jnp.float32(0.25)):
         number("x", value, 0, 1)
-    number("x", np.inf, 0, above=True)
+    number("x", np.inf, 0, above=True, infinite=True)
     with pytest.raises(ConfigError, match="above 0"):
         number("x", 0, 0, above=True)
+
+
+def test_a_number_is_finite_unless_it_may_be_infinite():
+    for wrong in (np.inf, -np.inf, np.nan):
+        with pytest.raises(ConfigError, match="x = .*a finite number"):
+            number("x", wrong)
+    with pytest.raises(ConfigError, match="x = nan: a number"):
+        number("x", np.nan, infinite=True)
+
+
+def test_a_pair_is_two_finite_numbers():
+    numbers("pair", (0, 1.5), 2)
+    for wrong in ((0,), (0, np.nan), "ab", 3, (0, "1")):
+        with pytest.raises(ConfigError, match="pair = .*2 finite numbers"):
+            numbers("pair", wrong, 2)
+    assert as_tuple([1, 2]) == (1, 2) and as_tuple(5) == 5
 
 
 @pytest.mark.parametrize("value", [0, 9, 2.0, "3", True, None, np.float32(3)])

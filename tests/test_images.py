@@ -199,7 +199,7 @@ def test_a_run_refuses_images_that_have_changed(idx, tmp_path):
     [
         ("source.dataset", Images("")),
         ("source.dataset", Images("huggingface:mnist", (28, 28, 1))),
-        ("source.shape", Images("any")),
+        ("source.dataset", Images("any")),
         ("source.shape", Images("any", (8, 8))),
         ("source.shape", Images("any", (8, 8, 2))),
         ("source.shape", Images("any", (8, 0, 1))),

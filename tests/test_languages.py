@@ -14,9 +14,9 @@ KEY = jax.random.key(0)
 def test_the_law_over_states():
     for a, b in ((1.0, 2.7), (2.0, 5.0)):
         p = (np.arange(1, 1001) + b) ** -a
-        np.testing.assert_allclose(ZipfMandelbrot(1000, a, b).probabilities(), p / p.sum(), rtol=1e-5)
-    drawn = np.asarray(ZipfMandelbrot(50, 1.0, 2.7).draw(KEY, 50_000, {}))
-    p = np.asarray(ZipfMandelbrot(50, 1.0, 2.7).probabilities(), float)
+        np.testing.assert_allclose(ZipfMandelbrot(a, b, 1000).probabilities(), p / p.sum(), rtol=1e-5)
+    drawn = np.asarray(ZipfMandelbrot(1.0, 2.7, 50).draw(KEY, 50_000, {}))
+    p = np.asarray(ZipfMandelbrot(1.0, 2.7, 50).probabilities(), float)
     assert stats.chisquare(np.bincount(drawn, minlength=50), 50_000 * p / p.sum()).pvalue > 1e-4
 
 
@@ -43,9 +43,9 @@ def test_blocks_follow_the_law_in_every_context(order):
 @pytest.mark.parametrize(
     "source, field",
     [
-        (ZipfMandelbrot(1), "source.states"),
-        (ZipfMandelbrot(10, -1.0), "source.a"),
-        (ZipfMandelbrot(10, 1.0, -1.0), "source.b"),
+        (ZipfMandelbrot(states=1), "source.states"),
+        (ZipfMandelbrot(-1.0), "source.a"),
+        (ZipfMandelbrot(1.0, -1.0), "source.b"),
         (ZipfLanguage(1), "source.vocabulary"),
         (ZipfLanguage(10, 1), "source.block"),
         (ZipfLanguage(10, order=3), "source.order"),

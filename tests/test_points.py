@@ -52,3 +52,9 @@ def test_held_out_samples_are_the_same_for_all_and_a_data_sets_own():
     assert held_out(moons).shape == (512, 2) and not np.array_equal(held_out(moons), held_out(moons, split="validation"))
     table = jnp.arange(12.0).reshape(6, 2)
     np.testing.assert_array_equal(held_out({"source": TwoMoons(), "test": table}, 4), table[:4])
+
+
+def test_energy_distance_of_single_samples_is_a_number():
+    one, many = jnp.array([[0.5]]), jnp.array([[0.0], [1.0]])
+    assert float(energy_distance(one, one)) == 0
+    assert np.isclose(float(energy_distance(one, many)), 2 * 0.5 - 0 - 1) and np.isclose(float(energy_distance(many, one)), 0.0)

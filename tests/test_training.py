@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import collapse_jax as cj
 from collapse_jax.data import Slots
 from collapse_jax.errors import ConfigError
 from collapse_jax.families.budget import Epochs, Steps
@@ -112,3 +113,24 @@ def test_a_recipe_that_cannot_be_followed_is_refused(change, field):
     Line().check_recipe()
     with pytest.raises(ConfigError, match=field):
         Line(**change).check_recipe()
+
+
+@pytest.mark.parametrize("name", ["flow", "vae", "transformer"])
+def test_networks_stay_in_single_precision_where_all_else_is_double(name):
+    """With --x64: validation, clipping, decay and the schedule's numbers must not change the parameters' type."""
+    recipe = {"batch": 8, "budget": Steps(3), "select": "best", "patience": 2, "decay": "l2"}
+    source, family = {
+        "flow": (cj.sources.TwoMoons(), cj.families.Flow(width=8, layers=1, sampling_steps=2, **recipe)),
+        "vae": (cj.sources.Normal(2), cj.families.VAE("mlp", 1, "gaussian", hidden=(8,), **recipe)),
+        "transformer": (cj.sources.ZipfLanguage(9, 8), cj.families.Transformer(9, 8, 1, 8, 1, test_blocks=4, **recipe)),
+    }[name]
+    with jax.enable_x64(True):
+        e = cj.resolve(cj.Experiment(source, family, cj.regimes.Replace(), 16, 1))
+        shared = e.source.load(None)
+        chain = cj.initial_chain(e, shared, jax.random.key(0))
+        step = jax.jit(lambda chain, t: cj.advance(e, shared, chain, t))
+        for t in range(2):
+            chain, record = step(chain, t)
+        net = chain.params["net"] if name == "flow" else chain.params
+        assert {x.dtype for x in jax.tree.leaves(net)} == {jnp.dtype("float32")}
+        assert all(np.isfinite(x).all() for x in record.values()) and "validation_loss" in record

@@ -53,7 +53,9 @@ def test_perplexity_is_the_exponential_of_the_total_over_the_tokens():
     family = Transformer(**SMALL)
     params = jax.tree.map(lambda x: 10 * x, family.init(jax.random.key(0), {}))
     test = jax.random.randint(jax.random.key(1), (2, 8), 0, 12)
-    measured = family.measure(jax.random.key(0), params, Slots.of(test, 1), {"test": test})
+    measured = family.measure(
+        jax.random.key(0), params, Slots.of(test, 1), {"source": cj.sources.ZipfLanguage(12, 8), "test": test}
+    )
     logits = family.logits(params, test)
     scores = jax.nn.log_softmax(logits[:, :-1])
     by_hand = -np.take_along_axis(np.asarray(scores), np.asarray(test)[:, 1:, None], 2).sum()
@@ -66,7 +68,7 @@ def test_perplexity_is_the_exponential_of_the_total_over_the_tokens():
 def test_the_best_parameters_on_validation_are_kept():
     """Trained on noise, a model's validation loss rises at once: the best is an early one, the last is worse."""
     tokens = jax.random.randint(jax.random.key(1), (8, 8), 0, 12)
-    shared = {"validation": jax.random.randint(jax.random.key(2), (16, 8), 0, 12)}
+    shared = {"source": cj.sources.ZipfLanguage(12, 8), "validation": jax.random.randint(jax.random.key(2), (16, 8), 0, 12)}
     last = Transformer(**SMALL, budget=Steps(120), learning_rate=1e-2)
     best = replace(last, select="best", evaluations=12)
     score = lambda params: float(jnp.mean(last.losses(params, shared["validation"])))

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from collapse_jax.checks import choice, number, whole
+from collapse_jax.checks import as_tuple, choice, number, numbers, whole
 from collapse_jax.data import Slots
 from collapse_jax.decoding import SamplingBias
 from collapse_jax.errors import ConfigError
@@ -26,8 +26,8 @@ def settled(family: Any, experiment: Any) -> Any:
     """The family with the shape, classes and pixel range of its source."""
     source = experiment.source
     image = getattr(source, "shape", None)
-    shape = tuple(image or (getattr(source, "dim", 0),)) if family.shape is None else tuple(family.shape)
-    architecture = family.architecture or ("dit" if len(shape) == 3 else "mlp")
+    shape = tuple(image or (getattr(source, "dim", 0),)) if family.shape is None else as_tuple(family.shape)
+    architecture = family.architecture or ("dit" if image and len(image) == 3 else "mlp")
     limits = family.limits if family.limits is not None or not image else (0.0, 1.0)
     return replace(family, shape=shape, architecture=architecture, classes=source.classes, limits=limits)
 
@@ -41,6 +41,10 @@ def check(family: Any, experiment: Any) -> None:
         whole(f"family.{name}", getattr(family, name))
     number("family.unlabelled", family.unlabelled, 0, 1)
     same_shape(family.shape, experiment.source)
+    if family.limits is not None:
+        numbers("family.limits", family.limits, 2)
+        if not family.limits[0] < family.limits[1]:
+            raise ConfigError("family.limits", family.limits, "the lower one first")
     if family.architecture == "dit":
         if len(family.shape) != 3 or family.shape[0] % family.patch or family.shape[1] % family.patch:
             raise ConfigError(
@@ -52,6 +56,8 @@ def check(family: Any, experiment: Any) -> None:
         if not isinstance(experiment.decoding, SamplingBias):
             raise ConfigError("decoding", repr(experiment.decoding), "None or SamplingBias")
         experiment.decoding.validate()
+        if family.unlabelled == 0:
+            raise ConfigError("family.unlabelled", 0, "above 0 with SamplingBias: guidance is away from what has no label")
         if not family.classes:
             raise ConfigError(
                 "decoding", "SamplingBias", "used with a labelled source (labels=True): guidance is towards a class"

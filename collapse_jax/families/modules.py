@@ -1,6 +1,7 @@
 """The crossing from flax NNX modules to pure functions of a plain tree of parameters, and what networks of samples share."""
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -41,19 +42,19 @@ def initial(key: Array, build: Build, shape: tuple[Any, ...]) -> Any:
     tree = abstract_params(build, shape)
     leaves, form = jax.tree_util.tree_flatten_with_path(tree)
     fans = {path[:-1]: int(np.prod(leaf.shape[:-1])) for path, leaf in leaves if path[-1].key == "kernel"}
-    uniform = jax.random.uniform(key, (sum(leaf.size for _, leaf in leaves),), minval=-1.0, maxval=1.0)
+    uniform = jax.random.uniform(key, (sum(leaf.size for _, leaf in leaves),), jnp.float32, -1.0, 1.0)
     made, at = [], 0
     for path, leaf in leaves:
         name, some = path[-1].key, uniform[at : at + leaf.size].reshape(leaf.shape)
         at += leaf.size
         if any(str(part.key).startswith("zero") for part in path):
-            some = jnp.zeros(leaf.shape)
+            some = jnp.zeros(leaf.shape, jnp.float32)
         elif name == "scale":
-            some = jnp.ones(leaf.shape)
+            some = jnp.ones(leaf.shape, jnp.float32)
         elif name == "embedding":
-            some = 0.02 * np.sqrt(2) * jax.lax.erf_inv(some)
+            some = 0.02 * math.sqrt(2) * jax.lax.erf_inv(some)
         else:
-            some = some / np.sqrt(fans[path[:-1]]) if path[:-1] in fans else jnp.zeros(leaf.shape)
+            some = some / math.sqrt(fans[path[:-1]]) if path[:-1] in fans else jnp.zeros(leaf.shape, jnp.float32)
         made.append(some)
     return jax.tree_util.tree_unflatten(form, made)
 
@@ -64,8 +65,8 @@ def same_shape(shape: tuple[int, ...] | None, source: Any) -> None:
     if dim is None:
         raise ConfigError("source", type(source).__name__, "a source of points or images")
     theirs = getattr(source, "shape", None) or (dim,)
-    if shape is None or tuple(shape) != tuple(theirs):
-        raise ConfigError("family.shape", shape, f"the source's {tuple(theirs)}")
+    if shape != tuple(theirs):
+        raise ConfigError("family.shape", repr(shape), f"the source's {tuple(theirs)}")
 
 
 def in_slices(function: Callable[[Array], Array], x: Array, size: int) -> Array:

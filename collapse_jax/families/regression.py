@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from collapse_jax.checks import choice, number, whole
+from collapse_jax.curation.likelihood import Likelihood
 from collapse_jax.data import Slots
 from collapse_jax.errors import ConfigError
 from collapse_jax.families import budget as budgets
@@ -67,7 +68,11 @@ class LinearRegression(Family):
         noise = getattr(experiment.source, "noise", None) if self.noise is None else self.noise
         budget = Steps(100) if self.trained and self.budget is None else self.budget
         plain = not (self.reuse_inputs or self.adaptive or self.trained) and np.ndim(self.ridge) == 0 and self.ridge == 0
-        refits = self.refits is not False and plain and isinstance(experiment.regime, Replace)
+        possible = plain and isinstance(experiment.regime, Replace)
+        choice("family.refits", self.refits, (None, True, False))
+        if self.refits and not possible:
+            raise ConfigError("family.refits", True, "False or None: used under Replace with a plain fit, and no ridge")
+        refits = self.refits is not False and possible
         return replace(self, noise=noise, budget=budget, refits=refits)
 
     def validate(self, experiment: Any) -> None:
@@ -84,6 +89,8 @@ class LinearRegression(Family):
         if experiment.source.dim != self.dim:
             raise ConfigError("family.dim", self.dim, f"the source's dimension ({experiment.source.dim})")
         number("family.noise", self.noise, 0)
+        if self.noise == 0 and any(isinstance(rule, Likelihood) for rule in experiment.curation):
+            raise ConfigError("curation", "Likelihood", "used with noise above 0: without it labels have no density")
         if experiment.decoding is not None:
             raise ConfigError("decoding", repr(experiment.decoding), "None for a regression")
         if self.trained:

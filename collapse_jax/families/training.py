@@ -66,7 +66,7 @@ class Trained:
         number("family.b2", self.b2, 0, 0.999999)
         for name, high in (("learning_rate", 1e3), ("weight_decay", 1e3), ("warmup", 1), ("final_rate", 1)):
             number(f"family.{name}", getattr(self, name), 0, high)
-        number("family.clip", self.clip, 0, above=True, note=", or infinity")
+        number("family.clip", self.clip, 0, above=True, note=", or infinity", infinite=True)
         budgets.check(self.budget)
 
     def rate(self, step: Array, steps: Array) -> Array:
@@ -77,11 +77,12 @@ class Trained:
         cosine = self.final_rate + (1 - self.final_rate) * 0.5 * (1 + jnp.cos(jnp.pi * down))
         return self.learning_rate * up * (cosine if self.schedule == "cosine" else 1.0)
 
-    def optimiser(self) -> optax.GradientTransformation:
-        """Clipping and Adam with weight decay, for a rate of 1."""
-        decay, adam = optax.add_decayed_weights(self.weight_decay), optax.scale_by_adam(b2=self.b2)
+    def optimiser(self, dtype: Any) -> optax.GradientTransformation:
+        """Clipping and Adam with weight decay, for a rate of 1 and parameters of this type."""
+        clip, weight_decay = jnp.asarray(self.clip, dtype), jnp.asarray(self.weight_decay, dtype)
+        decay, adam = optax.add_decayed_weights(weight_decay), optax.scale_by_adam(b2=self.b2)
         rest = (adam, decay) if self.decay == "decoupled" else (decay, adam)
-        return optax.chain(optax.clip_by_global_norm(self.clip), *rest)
+        return optax.chain(optax.clip_by_global_norm(clip), *rest)
 
     def train(
         self,
@@ -102,10 +103,11 @@ class Trained:
         per_pass = jnp.maximum(1, -(-count // b))
         steps = self.budget.steps(count, b)
         every = jnp.maximum(1, steps // self.evaluations)
-        adam, looks = self.optimiser(), self.select == "best" or self.patience is not None
+        looks = self.select == "best" or self.patience is not None
 
         # One vector for all parameters: one kernel an update where a tree of them would take thirty.
         start, tree = ravel_pytree(params)
+        adam = self.optimiser(start.dtype)
 
         def slope_of(flat: Array, samples: Array, noise: Array) -> tuple[Array, Array]:
             some = lambda part, noise: jax.value_and_grad(lambda flat: loss(tree(flat), part, noise))(flat)
@@ -134,19 +136,21 @@ class Trained:
             total = jnp.where(begun, 0.0, total) + value.astype(total.dtype)
             if looks:
                 look = ((i + 1) % every == 0) | (i + 1 == steps)
-                score = jax.lax.cond(look, lambda flat: validation(tree(flat)), lambda flat: jnp.float32(jnp.inf), flat)
+                score = jax.lax.cond(look, lambda flat: validation(tree(flat)).astype(jnp.float32), lambda flat: worst, flat)
                 better = score < best
                 best = jnp.minimum(best, score)
                 found = jnp.where(better, flat, found) if self.select == "best" else None
                 stalled = jnp.where(better, 0, stalled + look)
             return i + 1, flat, state, order, total, best, found, stalled
 
+        worst = jnp.float32(jnp.inf)
+
         def goes_on(carry: Any) -> Array:
             waiting = True if self.patience is None else carry[-1] < self.patience
             return (carry[0] < steps) & waiting
 
         none: Any = start if self.select == "best" else None
-        order, zero, worst = jnp.zeros(train.weight.shape, jnp.int32), jnp.int32(0), jnp.float32(jnp.inf)
+        order, zero = jnp.zeros(train.weight.shape, jnp.int32), jnp.int32(0)
         begin = (zero, start, adam.init(start), order, jnp.float32(0), worst, none, zero)
         done, flat, _, _, total, best, found, _ = jax.lax.while_loop(goes_on, step, begin)
         last = (done - 1) % per_pass + 1 if self.patience is not None else jnp.minimum(per_pass, steps)

@@ -13,6 +13,7 @@ from collapse_jax.families import generation, network
 from collapse_jax.families.base import Family, Shared
 from collapse_jax.families.entropy import nll, weighted_nll
 from collapse_jax.families.training import Trained
+from collapse_jax.metrics.points import held_out
 from collapse_jax.metrics.text import perplexity, text_metrics
 from collapse_jax.struct import static, struct
 
@@ -94,7 +95,7 @@ class Transformer(Trained, Family):
             return self.loss(params, blocks, noise if self.dropout else None)
 
         def validation(params: Any) -> Array:
-            return jnp.mean(self.losses(params, shared["validation"][: self.test_blocks]))
+            return jnp.mean(self.losses(params, held_out(shared, self.test_blocks, "validation")))
 
         return self.train(key, params, train, loss, validation)
 
@@ -129,7 +130,7 @@ class Transformer(Trained, Family):
     def measure(self, key: Array, params: Any, samples: Slots | None, shared: Shared) -> dict[str, Array]:
         """perplexity on the real test split (exp of total nll / total tokens), and metrics.text of the generated blocks."""
         assert samples is not None
-        test = shared["test"][: self.test_blocks]
+        test = held_out(shared, self.test_blocks)
         return {"perplexity": perplexity(self.losses(params, test), test.size)} | text_metrics(samples.samples, shared)
 
     def log_prob(self, params: Any, samples: Array, shared: Shared) -> Array:

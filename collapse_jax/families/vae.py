@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from collapse_jax import regimes
-from collapse_jax.checks import choice, number, whole
+from collapse_jax.checks import as_tuple, choice, number, whole
 from collapse_jax.data import Slots
 from collapse_jax.decoding import SamplingBias
 from collapse_jax.errors import ConfigError
@@ -28,7 +28,7 @@ class VAE(Trained, Family):
     """p(x) = ∫ p(x|z) N(z; 0, I) dz, fitted by the evidence lower bound with KL weighted by beta; samples [n, height·width·channels].
 
     architecture: "conv" (two convolutions; height and width divisible by 4) or "mlp" (hidden layers `hidden`); latent: its
-    dimensions; likelihood: "bernoulli" for pixels in [0, 1] or "gaussian" with one fitted deviation; shape: of a sample
+    dimensions; likelihood: "bernoulli" for pixels in [0, 1] (images), or "gaussian" with one fitted deviation; shape: of a sample
     (None: the source's); emit: samples are the decoder's "mean" (None: for bernoulli) or "drawn" from p(x|z) (None: for
     gaussian); endless: in place of a finite set of samples, draw each step's batch anew from the decoder of the
     generation before (as Nature 2024 does: it leaves no statistical error); dtype: of activations. How it is fitted: `Trained`.
@@ -50,8 +50,8 @@ class VAE(Trained, Family):
         shape = getattr(experiment.source, "shape", None) or (getattr(experiment.source, "dim", 0),)
         return replace(
             self,
-            shape=tuple(shape) if self.shape is None else tuple(self.shape),
-            hidden=tuple(self.hidden),
+            shape=tuple(shape) if self.shape is None else as_tuple(self.shape),
+            hidden=as_tuple(self.hidden),
             emit=self.emit or ("mean" if self.likelihood == "bernoulli" else "drawn"),
         )
 
@@ -64,8 +64,13 @@ class VAE(Trained, Family):
         choice("family.dtype", self.dtype, ("float32", "bfloat16"))
         whole("family.latent", self.latent)
         number("family.beta", self.beta, 0, 1e6)
+        if not isinstance(self.hidden, tuple):
+            raise ConfigError("family.hidden", repr(self.hidden), "a list of widths")
         for width in self.hidden:
             whole("family.hidden", width)
+        if self.likelihood == "bernoulli" and not experiment.source.unit:
+            allowed = f'"gaussian" for {type(experiment.source).__name__}, whose samples do not lie in [0, 1]'
+            raise ConfigError("family.likelihood", "bernoulli", allowed)
         same_shape(self.shape, experiment.source)
         shape = self.shape or ()
         if self.architecture == "conv" and (len(shape) != 3 or shape[0] % 4 or shape[1] % 4):
@@ -84,7 +89,7 @@ class VAE(Trained, Family):
         return ARCHITECTURES[self.architecture], shape
 
     def init(self, key: Array, shared: Shared) -> Any:
-        """Random parameters: nested dictionaries of float32 arrays."""
+        """Random parameters: nested dictionaries of float32 arrays, whatever --x64 says."""
         return initial(key, *self.form)
 
     def network(self, params: Any) -> Any:

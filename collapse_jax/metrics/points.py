@@ -39,12 +39,13 @@ def against_source(mean: Array, trace: Array, shared: Shared) -> dict[str, Array
 def energy_distance(x: Array, y: Array, weight: Array | None = None) -> Array:
     """2 E‖X - Y‖ - E‖X - X'‖ - E‖Y - Y'‖ of samples x [n, dim] (weights [n]) and y [m, dim], unbiased (Székely & Rizzo 2013).
 
-    0 in mean where both are of one law; it may then be slightly negative. O(n² + m² + n m) distances.
+    0 in mean where both are of one law; it may then be slightly negative. A single sample is at distance 0 from its like. O(n² + m² + n m) distances.
     """
     w = jnp.ones(len(x)) / len(x) if weight is None else weight / jnp.sum(weight)
     pairs = w[:, None] * w * (1 - jnp.eye(len(x)))
-    within_x = jnp.sum(pairs * distances(x, x)) / jnp.sum(pairs)
-    within_y = jnp.sum(distances(y, y)) / (len(y) * (len(y) - 1))
+    total = jnp.sum(pairs)
+    within_x = jnp.sum(pairs * distances(x, x)) / jnp.where(total > 0, total, 1.0)
+    within_y = jnp.sum(distances(y, y)) / (len(y) * max(len(y) - 1, 1))
     return 2 * jnp.sum(w[:, None] * distances(x, y)) / len(y) - within_x - within_y
 
 

@@ -15,6 +15,7 @@ class Source:
 
     standard = False  # whether it is the standard normal distribution, whose distances are simple
     kept = 0  # samples of every generation that a run keeps for people to read: text by `decode`, images by `picture`
+    unit = False  # whether all numbers of a sample but its label lie in [0, 1]
     full_rank = True  # whether its covariance has a determinant; of images some pixels never vary
     classes = 0  # labels 0 … classes - 1 in the last column of every sample; 0: there are none
 

@@ -48,6 +48,7 @@ class Images(Source):
     data_dir: str | None = static(default=None)
 
     kept = 8
+    unit = True
     full_rank = False
 
     def __post_init__(self) -> None:
@@ -55,11 +56,20 @@ class Images(Source):
         object.__setattr__(self, "shape", tuple(shape) if isinstance(shape, list | tuple) else shape)
         for name in ("folder", "data_dir"):
             path = getattr(self, name)
-            object.__setattr__(self, name, None if path is None else prepared.absolute(path))
+            object.__setattr__(self, name, prepared.absolute(path) if isinstance(path, str | Path) else path)
 
     def validate(self) -> None:
         prepared.check_name(self.dataset)
         sizes = self.shape if isinstance(self.shape, tuple) else ()
+        for name in ("folder", "data_dir"):
+            if not isinstance(getattr(self, name), str | None):
+                raise ConfigError(f"source.{name}", repr(getattr(self, name)), "the path of a folder")
+        if self.shape is None:  # of a set we do not know: on disk it says so itself
+            builder = prepared.on_disk(self.dataset, self.data_dir, OWN)
+            prepared.check_features(builder, self.dataset, "image")
+            raise ConfigError(
+                "source.shape", None, f"{builder.info.features['image'].shape}, the shape of this data set's images"
+            )
         if not (len(sizes) == 3 and all(is_whole(size) and 0 < size <= 4096 for size in sizes) and sizes[2] in (1, 3)):
             allowed = "(height, width, channels), up to 4096 in height and width, with 1 or 3 channels"
             raise ConfigError("source.shape", self.shape, allowed)

@@ -18,9 +18,9 @@ Array = jax.Array
 class ZipfMandelbrot(DiscreteSource):
     """p_i ∝ (i + b)^(-a) for i = 1 … states (Mandelbrot 1953); a >= 0, b > -1; samples int32 [n]."""
 
-    states: int = static(default=1000)
     a: Any = 1.0
     b: Any = 2.7
+    states: int = static(default=1000)
 
     def validate(self) -> None:
         whole("source.states", self.states, 2)
@@ -49,7 +49,7 @@ class ZipfLanguage(Source):
 
     def validate(self) -> None:
         whole("source.vocabulary", self.vocabulary, 2, 4096)
-        whole("source.block", self.block, 2, 2**16)
+        whole("source.block", self.block, 4, 2**16)
         choice("source.order", self.order, (1, 2))
         whole("source.seed", self.seed, 0, 2**32 - 1)
         number("source.a", self.a, 0, 20)

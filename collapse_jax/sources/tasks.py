@@ -78,6 +78,14 @@ class LogisticTask(Source):
         """w [dim]."""
         return even(self.norm, self.dim)
 
+    def mean(self, shared: Shared) -> Array:
+        """Of x alone."""
+        return jnp.zeros(self.dim)
+
+    def covariance(self, shared: Shared) -> Array:
+        """Of x alone."""
+        return jnp.eye(self.dim)
+
     def draw(self, key: Array, n: int, shared: Shared) -> Array:
         """n samples [n, dim + 1]; the first of them do not depend on n."""
         return classified(key, self.weight, n)
