@@ -1,0 +1,50 @@
+"""Every sample-based metric by its column name: what it measures, in which unit, at which cost, and where it comes from."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+KINDS = ("points", "states", "tokens")  # what samples are: float [n, dim], int [n], int [n, block]
+DIRECTIONS = ("up", "down", "either")  # where collapse moves it
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A record column made of generated samples x, weights of them and real held-out samples y.
+
+    formula, unit, span (range), cost (in n generated and m real samples) and source (paper) are text for the reference page;
+    direction: where collapse moves it; least: samples below which it mostly measures its own noise, and is not in "all".
+    function(x, weight, y, key) -> scalar array, pure, of static shapes.
+    """
+
+    name: str
+    kind: str
+    formula: str
+    unit: str
+    span: str
+    direction: str
+    cost: str
+    source: str
+    least: int
+    function: Callable[..., Any]
+
+
+REGISTERED: dict[str, Metric] = {}
+
+
+def metric(name: str, kind: str, **fields: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Decorator: registers `function(x, weight, y, key)` as the metric `name`; the fields are those of `Metric`."""
+
+    def register(function: Callable[..., Any]) -> Callable[..., Any]:
+        made = Metric(name=name, kind=kind, function=function, **fields)
+        if kind not in KINDS or made.direction not in DIRECTIONS or name in REGISTERED:
+            raise ValueError(f"{name}: {kind}, {made.direction}")
+        REGISTERED[name] = made
+        return function
+
+    return register
+
+
+def of_kind(kind: str) -> dict[str, Metric]:
+    """The registered metrics of samples of this kind, by name."""
+    return {name: m for name, m in REGISTERED.items() if m.kind == kind}
