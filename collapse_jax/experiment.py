@@ -12,6 +12,7 @@ from collapse_jax.curation import Context, Curation, curate
 from collapse_jax.data import Slots
 from collapse_jax.errors import ConfigError
 from collapse_jax.families.base import Family
+from collapse_jax.metrics import chosen
 from collapse_jax.sources.base import Source
 from collapse_jax.struct import replace, static, struct
 
@@ -20,7 +21,7 @@ Shared = dict[str, Any]
 Record = dict[str, Array]
 
 # Phases of a generation; a key is fold_in(seed, chain, generation, phase), then consumed.
-REAL, INIT, FIT, SAMPLE, MEASURE, CURATE, COMPOSE, REFERENCE = range(8)
+REAL, INIT, FIT, SAMPLE, MEASURE, CURATE, COMPOSE, REFERENCE, EXTRA = range(9)
 STARTS = ("scratch", "previous", "base")
 
 
@@ -89,15 +90,15 @@ def resolve(experiment: Experiment) -> Experiment:
         name, value = ("start", e.start) if e.start != "scratch" else ("budget", e.budget)
         raise ConfigError(name, value, f"left out: {type(e.family).__name__} has no recipe, every fit is made anew")
     named = isinstance(e.metrics, list | tuple) and len(e.metrics) > 0 and all(isinstance(m, str) for m in e.metrics)
-    if not named and e.metrics != "default":
-        raise ConfigError("metrics", e.metrics, '"default" or a list of record columns')
+    if not named and e.metrics not in ("default", "all"):
+        raise ConfigError("metrics", e.metrics, '"default", "all" or a list of record columns')
     curation = tuple(e.curation) if isinstance(e.curation, list | tuple) else (e.curation,)
     for rule in curation:
         if not isinstance(rule, Curation):
             raise ConfigError("curation", repr(rule), "a filter of this package, such as Repetition(4, 0.2), or a tuple of them")
     if not isinstance(e.label, str):
         raise ConfigError("label", repr(e.label), "text")
-    e = replace(e, curation=curation, metrics=e.metrics if e.metrics == "default" else tuple(e.metrics))
+    e = replace(e, curation=curation, metrics=e.metrics if isinstance(e.metrics, str) else tuple(e.metrics))
     table = schedules.table(e.samples, e.generations)
     e.source.validate()
     if e.budget is not None:
@@ -116,6 +117,7 @@ def resolve(experiment: Experiment) -> Experiment:
     if hasattr(e.family, "statistics"):
         e = replace(e, family=replace(e.family, statistics=exact))
     e = replace(e, regime=regimes.resolved(e.regime, e.generations), samples=schedules.sizes(e.samples, e.generations, not exact))
+    chosen.extra(e)
     return jax.tree.map(leaf, replace(e, label=""))
 
 
@@ -258,7 +260,9 @@ def advance(experiment: Experiment, shared: Shared, chain: Chain, t: Array | int
             reference = jax.lax.cond(t == 0, lambda: references(e, made, context), lambda: chain.reference)
             new, kept = curate(e.curation, phase_key(chain.key, t, CURATE), candidates, context, reference, n)
             record["kept"] = kept
-    record |= metrics if e.metrics == "default" else {name: metrics[name] for name in e.metrics if name in metrics}
+    record |= metrics if isinstance(e.metrics, str) else {n: metrics[n] for n in chosen.named(e.metrics) if n in metrics}
+    looked_at = None if getattr(family, "statistics", False) else new
+    record |= chosen.measured(e, phase_key(chain.key, t, EXTRA), params, looked_at, around, jnp.asarray(t))
     record["failed"] = failed >= 0
     store, _ = e.regime.compose(phase_key(chain.key, t, COMPOSE), chain.store, new, around, t)
     return Chain(chain.key, store, params, failed, first, reference, chain.info), record

@@ -16,9 +16,12 @@ PART = re.compile(r"(\d+)-(\d+)\.parquet")
 INDEX = ("experiment", "chain", "generation")
 
 
-def frame(metrics: dict[str, np.ndarray], experiment: np.ndarray, chain: np.ndarray, first: int) -> pl.DataFrame:
+def frame(
+    metrics: dict[str, np.ndarray], experiment: np.ndarray, chain: np.ndarray, first: int, rhythm: dict[str, int] | None = None
+) -> pl.DataFrame:
     """Rows for every chain and generation: metrics [rows, steps, ...], experiment and chain [rows], the first generation.
 
+    rhythm: metrics that are made in every k-th generation only, and null in the others.
     Experiments are numbers here; their fields join when records are read. Raises ValueError where shapes do not agree.
     """
     if not metrics:
@@ -35,7 +38,8 @@ def frame(metrics: dict[str, np.ndarray], experiment: np.ndarray, chain: np.ndar
         flat = np.ascontiguousarray(value.reshape(rows * steps, *value.shape[2:]))
         half = flat.dtype.kind not in "biu" and flat.dtype.itemsize < 4  # float16 and bfloat16 have no column type
         data[name] = flat.astype(np.float32) if half else flat
-    return pl.DataFrame(data)
+    made = {name: (pl.col("generation") % every == 0) for name, every in (rhythm or {}).items()}
+    return pl.DataFrame(data).with_columns(pl.when(at).then(pl.col(name)).alias(name) for name, at in made.items())
 
 
 class Records:

@@ -22,6 +22,7 @@ from collapse_jax.engine.samples import write_picture, write_samples
 from collapse_jax.engine.storage import writing
 from collapse_jax.engine.work import Work, first
 from collapse_jax.errors import ConfigError, Stopped
+from collapse_jax.metrics import chosen
 
 FIRST_VISIT = 16  # generations of a cheap family's first visit, from whose time the next ones' length follows
 VISIT_SECONDS = 1.0  # of computing, at least
@@ -57,7 +58,7 @@ def run_group(work: Work, group: Group, folder: Path, records: Records, progress
         del chains
         program = work.program(group, arguments)
         trimmed = jax.jit(lambda chains: jax.tree.map(lambda x: x[: plan.used], chains))
-        longest = work.buffer(group)
+        longest, rhythm = work.buffer(group), chosen.rhythm(work.settled[group.indices[0]])
         steps = longest if work.settings.stride else min(FIRST_VISIT, longest)
         while done < generations:
             began, steps = time.monotonic(), min(steps, generations - done)
@@ -75,7 +76,7 @@ def run_group(work: Work, group: Group, folder: Path, records: Records, progress
                 flat = {name: value.reshape(-1, *value.shape[2:]) for name, value in host.items()}
                 index = np.repeat(np.asarray(group.indices, np.int32), plan.chains)
                 chain = np.tile(np.arange(plan.chains, dtype=np.int32), plan.experiments)
-                records.write(group.name, done + 1, done + steps, frame(flat, index, chain, done + 1))
+                records.write(group.name, done + 1, done + steps, frame(flat, index, chain, done + 1, rhythm))
                 checkpoints.save(done + steps, chains if plan.used == plan.chunks else trimmed(chains))
             saving = time.monotonic() - written
             done += steps

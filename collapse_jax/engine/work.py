@@ -17,6 +17,8 @@ from collapse_jax.engine.grid import Group, columns, founding, grouped, identity
 from collapse_jax.engine.serial import config_hash, to_json
 from collapse_jax.errors import ConfigError
 from collapse_jax.experiment import Chain, Experiment, advance, begin, found, initial_chain
+from collapse_jax.metrics.chosen import parsed
+from collapse_jax.metrics.registry import of_kind
 
 DECISIVE = ("chains", "seed", "chunk")  # settings that change results; devices, stride and keep do not
 LONGEST = 1024  # generations in one visit's buffer, at most
@@ -312,11 +314,15 @@ def record_shapes(e: Experiment, shared: Any) -> dict[str, Any]:
 
 def check_metrics(e: Experiment, shared: Any) -> None:
     """Raise ConfigError where an experiment asks for a metric that its family does not give."""
-    if e.metrics != "default":
-        known = set(record_shapes(dataclasses.replace(e, metrics="default"), shared)) - {"sample"}
-        for name in e.metrics:
+    if not isinstance(e.metrics, str):
+        own = set(record_shapes(dataclasses.replace(e, metrics="default"), shared)) - {"sample"}
+        known = own | set(of_kind(e.source.kind))
+        for text in e.metrics:
+            name, every = parsed(text)
             if name not in known:
                 raise ConfigError("metrics", name, "among " + ", ".join(sorted(known)))
+            if every > 1 and name in own:
+                raise ConfigError("metrics", text, f"{name}: it is measured anyway")
 
 
 def record_bytes(e: Experiment, shared: Any) -> int:

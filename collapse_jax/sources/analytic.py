@@ -50,6 +50,8 @@ class Normal(Source):
 class DiscreteSource(Source):
     """A source over numbered states; samples int32 [n]."""
 
+    kind = "states"
+
     def probabilities(self) -> Array:
         """p0 [states]."""
         raise NotImplementedError(type(self).__name__)

@@ -13,6 +13,7 @@ Shared = dict[str, Any]
 class Source:
     """The real distribution p0. A subclass is a `@struct`; one of points or images, [n, dim], also knows its moments."""
 
+    kind = "points"  # what a sample is: "points", numbers [dim]; "states", one whole number; "tokens", whole numbers [block]
     standard = False  # whether it is the standard normal distribution, whose distances are simple
     kept = 0  # samples of every generation that a run keeps for people to read: text by `decode`, images by `picture`
     unit = False  # whether all numbers of a sample but its label lie in [0, 1]

@@ -47,6 +47,8 @@ class ZipfLanguage(Source):
     order: int = static(default=2)
     seed: int = static(default=0)
 
+    kind = "tokens"
+
     def validate(self) -> None:
         whole("source.vocabulary", self.vocabulary, 2, 4096)
         whole("source.block", self.block, 4, 2**16)

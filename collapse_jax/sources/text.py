@@ -35,6 +35,7 @@ class Text(Source):
     data_dir: str | None = static(default=None)
 
     kept = 2
+    kind = "tokens"
 
     def __post_init__(self) -> None:
         # Static fields must be hashable; they are never traced.
