@@ -26,6 +26,7 @@ def engine_flags(
     keep: str | None = None,
     chunk: int | None = None,
     base: Path | None = None,
+    controls: int = 0,
     launcher: Literal["local"] = "local",
     x64: bool = False,
     json: bool = False,
@@ -42,6 +43,7 @@ def engine_flags(
         keep: Checkpoints to keep: all, last:K or every:K.
         chunk: Chains vmapped together on a device (default: the family's own).
         base: Run whose newest model fits start from, where an experiment says start="base".
+        controls: Control chains beside the run, on fresh and on repeated real data alone.
         launcher: Where the run's processes are started.
         x64: Compute closed forms in float64, for comparisons on CPUs.
         json: Print the result as JSON.

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from collapse_jax.engine import devices as machine
+from collapse_jax.engine.controls import controls_of, settings_of
 from collapse_jax.engine.grid import founding
 from collapse_jax.engine.run import base_of
 from collapse_jax.engine.runner import saved_shape
@@ -25,8 +26,9 @@ def plan(
     keep: str | None = None,
     chunk: int | None = None,
     base: Any = None,
+    controls: int = 0,
 ) -> list[dict[str, Any]]:
-    """One row a group: experiments, chains, chunk, devices, chunks a device, stride, generations, and in bytes
+    """One row a group, those of control chains last: experiments, chains, chunk, devices, chunks a device, stride, generations, and in bytes
 
     state (chains on one device), founding and memory (arguments, results and temporaries on one device, less what is updated in
     place, of the compiled programs that make generation 0 and all others), checkpoint (one, on disk), disk (all that are kept,
@@ -35,8 +37,21 @@ def plan(
     """
     machine.prepare(devices)
     grid = listed(experiments)
-    work = Work(grid, Settings(chains, seed, parallelism, stride, keep, chunk), machine.select(devices), base=base_of(base))
+    settings = Settings(chains, seed, parallelism, stride, keep, chunk, controls)
+    work = Work(grid, settings, machine.select(devices), base=base_of(base))
     work.load()
+    rows = described(work)
+    beside = controls_of(grid)[0] if controls else []
+    if beside:
+        base = work.base if any(e.start == "base" for e in beside) else None
+        aside = Work(beside, settings_of(settings), work.devices, base=base)
+        aside.load()
+        rows += described(aside)
+    return rows
+
+
+def described(work: Work) -> list[dict[str, Any]]:
+    """The rows of `plan` for one loaded grid."""
     rows = []
     for group in work.groups:
         layout, e = work.layout(group), first(group.experiments)

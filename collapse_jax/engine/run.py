@@ -11,6 +11,7 @@ import jax
 import numpy as np
 import polars as pl
 
+from collapse_jax.engine import controls as control_chains
 from collapse_jax.engine import devices as machine
 from collapse_jax.engine import rundir, runner
 from collapse_jax.engine.checkpoint import Checkpoints, named
@@ -50,6 +51,16 @@ class Run:
         """The grid as it was given."""
         return [from_json(value) for value in self.config["experiments"]]
 
+    @functools.cached_property
+    def controls(self) -> "Run | None":
+        """The run of this run's control chains; None where there are none."""
+        folder = self.folder / control_chains.FOLDER
+        return load(folder) if (folder / "run.json").exists() else None
+
+    def control_of(self, experiment: int, kind: str = "fresh") -> int | None:
+        """The number, in `controls`, of an experiment's control of this kind: "fresh" or "repeated" real data."""
+        return control_chains.controls_of(self.experiments)[1][experiment].get(kind)
+
     @property
     def samples(self) -> list[dict[str, Any]]:
         """A few samples of every generation, where the source has text."""
@@ -58,7 +69,9 @@ class Run:
     @property
     def finished(self) -> bool:
         done, total = rundir.progress(self.folder, self.config)
-        return done >= total
+        aside = self.controls
+        wanted = bool(self.config["settings"].get("controls"))
+        return done >= total and (not wanted or (aside is not None and aside.finished))
 
     def theory(self) -> dict[int, Any]:
         """Predictions by experiment number, for those that theory knows (see collapse_jax.theory)."""
@@ -105,18 +118,20 @@ def run(
     keep: str | None = None,
     chunk: int | None = None,
     base: Any = None,
+    controls: int = 0,
 ) -> Run:
     """Run every experiment with `chains` chains and write the run to `out`; where that run was begun, go on with it.
 
     devices: how many to use (None: all); parallelism: "shard_map", "pmap", or "jit" for one device; stride: generations
     between host visits (None: 1 for neural families, about a second's worth for cheap ones); keep: "all", "last:K" or
     "every:K" checkpoints; chunk: chains vmapped together (None: the family's own); base: parameters for start="base", or
-    the folder of a run (see `base_of`).
+    the folder of a run (see `base_of`); controls: so many control chains of every kind of experiment beside it, on fresh and
+    on repeated real data alone, as a run of their own in out/controls (see engine.controls).
     Raises ConfigError for anything that cannot be run, before any file is written; Stopped for what can be resumed.
     """
     machine.prepare(devices)
     grid = listed(experiments)
-    settings = Settings(chains, seed, parallelism, stride, keep, chunk)
+    settings = Settings(chains, seed, parallelism, stride, keep, chunk, controls)
     folder = Path(out)
     return started(Work(grid, settings, machine.select(devices), base=base_of(base)), folder)
 
@@ -151,7 +166,17 @@ def started(work: Work, folder: Path) -> Run:
                     work.base = same_base(work.base, restored_base(work, folder))
                 work.load()
         runner.execute(work, folder)
+    if work.settings.controls:
+        beside(work, folder)
     return Run(folder, config)
+
+
+def beside(work: Work, folder: Path) -> None:
+    """The run's control chains, as a run of their own in its folder."""
+    grid = control_chains.controls_of(work.experiments)[0]
+    if grid:
+        base = work.base if any(e.start == "base" for e in grid) else None
+        started(Work(grid, control_chains.settings_of(work.settings), work.devices, base=base), folder / control_chains.FOLDER)
 
 
 def keep_base(base: Any, folder: Path) -> None:

@@ -35,10 +35,18 @@ class Settings:
     stride: int | None = None
     keep: str | None = None
     chunk: int | None = None
+    controls: int = 0
 
     def validate(self) -> None:
         """Raise ConfigError where a number is out of range."""
-        for name, least, most in (("chains", 1, 2**24), ("seed", 0, 2**32 - 1), ("stride", 1, LONGEST), ("chunk", 1, 2**24)):
+        bounds = {
+            "chains": (1, 2**24),
+            "controls": (0, 2**24),
+            "seed": (0, 2**32 - 1),
+            "stride": (1, LONGEST),
+            "chunk": (1, 2**24),
+        }
+        for name, (least, most) in bounds.items():
             value = getattr(self, name)
             if value is not None or name not in ("stride", "chunk"):
                 whole(name, value, least, most)
