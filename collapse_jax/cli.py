@@ -1,4 +1,4 @@
-"""The command `collapse`: demo, run, resume, plan, report, ls. Exit codes: 0 done, 2 bad input, 3 stopped but resumable."""
+"""The command `collapse`: demo, run, resume, plan, report, profile, ls. Exit codes: 0 done, 2 bad input, 3 stopped but resumable."""
 
 import inspect
 import json
@@ -183,6 +183,37 @@ def command_report(arguments: Sequence[str]) -> int:
     return parsed(report, "collapse report", arguments)
 
 
+def command_profile(arguments: Sequence[str]) -> int:
+    """profile RUN          the eight definitions of model collapse, each with its statistic, interval and verdict"""
+
+    def profile(run: Positional[Path], experiment: int | None = None, json: bool = False) -> int:
+        """The eight definitions of model collapse, each with its statistic, interval and verdict.
+
+        Args:
+            run: The run's folder.
+            experiment: The number of one experiment (default: all of them).
+            json: Print a list of verdicts as JSON.
+        """
+        from collapse_jax import profile as profiles
+        from collapse_jax.engine.run import load
+        from collapse_jax.report.tables import show_profile
+
+        loaded = load(run)
+        numbers = range(len(loaded.experiments)) if experiment is None else [experiment]
+        if experiment is not None and not 0 <= experiment < len(loaded.experiments):
+            raise ConfigError("experiment", experiment, f"from 0 to {len(loaded.experiments) - 1}")
+        found = {number: profiles.profile(loaded, number) for number in numbers}
+        if json:
+            rows = [{"experiment": number, **row} for number, one in found.items() for row in one.table().to_dicts()]
+            print(dumps(rows))
+        else:
+            for number, one in found.items():
+                show_profile(loaded.experiments[number].label or f"experiment {number}", one)
+        return 0
+
+    return parsed(profile, "collapse profile", arguments)
+
+
 def command_ls(arguments: Sequence[str]) -> int:
     """ls [FOLDER]          the runs beneath a folder, and how far they are"""
 
@@ -237,6 +268,7 @@ COMMANDS = {
     "resume": command_resume,
     "plan": command_plan,
     "report": command_report,
+    "profile": command_profile,
     "ls": command_ls,
 }
 

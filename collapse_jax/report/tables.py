@@ -34,6 +34,25 @@ def show_plan(rows: list[dict[str, Any]], as_json: bool) -> None:
     print(f"{len(rows)} compiled program(s), {runs} chains, about {human(disk)} on disk; nothing was run")
 
 
+def show_profile(title: str, profile: Any) -> None:
+    """What `collapse profile` prints of one experiment: a row a definition, then onsets, and early and late collapse."""
+    table = Table("definition", "statistic [95 %]", "verdict", "metric", "what would decide it", title=title)
+    for v in profile.verdicts:
+        number = "–" if v.statistic is None else f"{v.statistic:.3g} [{v.low:.3g}, {v.high:.3g}]"
+        table.add_row(v.definition, number, v.verdict, v.metric or "–", v.needs)
+    wide_console().print(table)
+    for name, onset in profile.onsets.items():
+        if onset.verdict == "yes":
+            share = "" if onset.share is None else f"; {100 * onset.share:.0f} % of chains left the band for one"
+            when = f"{onset.generation} ({onset.low:g} … {onset.high:g})"
+            print(f"{name} leaves its controls {onset.direction} at generation {when}{share}")
+        else:
+            more = f", {onset.needed} chains and controls would say" if onset.needed else ""
+            print(f"{name} is not told from its controls ({onset.verdict}{more})")
+    words = {True: "yes", False: "no", None: "undecided"}
+    print(f"early collapse (tails first): {words[profile.early]}; late collapse (variance): {words[profile.late]}\n")
+
+
 def show_runs(rows: list[dict[str, Any]], as_json: bool) -> None:
     """What `collapse ls` prints."""
     if as_json:

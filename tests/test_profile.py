@@ -1,0 +1,91 @@
+"""The eight verdicts on runs whose truth is known, and what a run that lacks a metric is told."""
+
+import json
+
+import numpy as np
+import pytest
+
+import collapse_jax as cj
+from collapse_jax.profile import NAMES, profile, profiled
+
+r, s, f = cj.regimes, cj.sources, cj.families
+NORMAL = cj.Experiment(s.Normal(1), f.Gaussian(1), r.Replace(), 50, 60)
+RUNS = {
+    "replace": NORMAL,
+    "accumulate": cj.varied(NORMAL, regime=r.Accumulate()),
+    "fresh data": cj.varied(NORMAL, regime=r.Mix(0.0, 0.0, 1.0, kept="fresh")),
+    "bias": cj.varied(NORMAL, generations=20, decoding=cj.decoding.SamplingBias(0.8)),
+    "discrete": cj.Experiment(s.Zipf(200), f.Discrete(200), r.Replace(), 200, 60),
+    "kernel density": cj.Experiment(s.Normal(1), f.KernelDensity(1, bandwidth=0.3), r.Replace(), 50, 60),
+}
+# catastrophe, increase, divergence, variance, tails; None: not asked of this run
+TRUTH = {
+    "replace": ("yes", "yes", "yes", "yes", None),
+    "accumulate": ("no", "yes", "no", "no", None),
+    "fresh data": ("no", "no", "no", "no", None),
+    "bias": ("yes", "yes", None, "yes", None),
+    "discrete": ("yes", "yes", None, "yes", "yes"),
+    "kernel density": (None, "yes", "yes", "no", None),  # the variance grows
+}
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("profiles")
+    return {name: cj.run(e, chains=400, seed=3, out=folder / name, controls=200) for name, e in RUNS.items()}
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_the_verdicts_on_known_runs_are_right(runs, name):
+    found = profile(runs[name])
+    by = {v.definition: v for v in found.verdicts}
+    assert list(by) == list(NAMES)
+    for number, truth in zip((0, 1, 2, 4, 6), TRUTH[name], strict=True):
+        if truth is not None:
+            assert by[NAMES[number]].verdict == truth, by[NAMES[number]]
+    for v in found.verdicts:
+        assert v.verdict in ("yes", "no", "undecided") and (v.metric is None) == (v.statistic is None)
+        assert v.verdict != "undecided" or v.needs
+
+
+def test_late_collapse_is_told(runs):
+    assert profile(runs["replace"]).late is True and profile(runs["fresh data"]).late is False
+    assert profile(runs["discrete"]).early is not None
+
+
+def test_a_change_of_the_scaling_law_is_found(tmp_path):
+    """Under replace the risk is n / M at every M: the slope stays -1. With a bias of the sampling no M helps."""
+    grid = cj.grid(NORMAL, samples=[50, 200, 800], regime=[r.Replace()], generations=[15])
+    same = cj.run(grid, chains=400, seed=1, out=tmp_path / "same")
+    found = profile(same).verdicts[3]
+    assert found.verdict in ("no", "undecided") and abs(found.statistic) < 0.15
+    biased = cj.run([cj.varied(e, decoding=cj.decoding.SamplingBias(0.8)) for e in grid], chains=400, seed=1, out=tmp_path / "b")
+    assert profile(biased).verdicts[3].verdict == "yes"
+
+
+def test_what_is_missing_is_said():
+    found = profiled({"trace_ratio": np.ones((10, 8))})
+    assert found.verdicts[0].verdict == "undecided" and "a risk" in found.verdicts[0].needs
+    assert found.verdicts[4].verdict == "no" and found.verdicts[3].needs.startswith("runs over")
+
+
+def test_too_few_chains_are_undecided_and_told_how_many():
+    rng = np.random.default_rng(0)
+    found = profiled({"excess_risk": np.exp(rng.normal(0.5, 1, (6, 20)))}).verdicts[0]
+    assert found.verdict == "undecided" and "chains" in found.needs or "generations" in found.needs
+
+
+def test_the_command_prints_a_table_and_json(runs, capsys):
+    from collapse_jax.cli import main
+
+    def said(*arguments):
+        with pytest.raises(SystemExit) as stop:
+            main(["profile", str(runs["replace"].folder), *arguments])
+        assert stop.value.code in (0, None)
+        return capsys.readouterr().out
+
+    rows = json.loads(said("--json"))
+    assert [row["definition"] for row in rows] == list(NAMES)
+    assert set(rows[0]) >= {"definition", "statistic", "low", "high", "verdict", "metric"}
+    shown = said()
+    assert "collapsing variance" in shown and "undecided" in shown and "late collapse" in shown
