@@ -154,12 +154,12 @@ def command_resume(arguments: Sequence[str]) -> int:
 
 
 def command_report(arguments: Sequence[str]) -> int:
-    """report RUN...        summary tables, and figures as PNG and SVG"""
+    """report RUN...        summary tables, z-scores against theory, and figures as PNG and SVG"""
 
     def report(runs: Positional[tuple[Path, ...]], figures: bool = True, json: bool = False) -> int:
         """Summary tables, and figures as PNG and SVG in each run's folder."""
         from collapse_jax.engine.run import load
-        from collapse_jax.report import summary
+        from collapse_jax.report import summary, zscores
 
         if not runs:
             raise ConfigError("runs", "nothing", "one run's folder or more")
@@ -172,9 +172,11 @@ def command_report(arguments: Sequence[str]) -> int:
 
                 made = [str(path) for path in draw(run)]
             table = summary.summary(run)
-            results.append({"run": str(folder), "summary": table.to_dicts(), "figures": made})
+            theory = zscores.zscores(run)
+            results.append({"run": str(folder), "summary": table.to_dicts(), "theory": theory.to_dicts(), "figures": made})
             if not json:
                 summary.show(table, title=str(folder))
+                zscores.show(theory)
                 print("\n".join(made))
         if json:
             print(dumps(results))

@@ -1,0 +1,48 @@
+"""Z-scores against theory: small where theory holds, large where the chains are of another law, declined where untestable."""
+
+import numpy as np
+import polars as pl
+
+import collapse_jax as cj
+from collapse_jax.report.zscores import compared, sign, standard, worst, zscores
+from collapse_jax.theory.predictions import Prediction
+
+r = cj.regimes
+NORMAL = cj.Experiment(cj.sources.Normal(1), cj.families.Gaussian(1), r.Replace(), 20, 60)
+
+
+def test_chains_that_follow_their_law_are_not_flagged_and_the_untestable_is_declined(tmp_path):
+    grid = cj.grid(NORMAL, regime=[r.Replace(), r.Accumulate()])
+    run = cj.run(grid, chains=1000, seed=4, out=tmp_path / "run")
+    table = zscores(run)
+    found = worst(table.filter(pl.col("kind") == "exact"))
+    assert len(found) >= 4 and found["flagged"].sum() == 0 and found["tested"].sum() > 100
+    # The mean of σ² under replace at M = 20: 2S passes ln(1000)/4 = 1.73 at the 18th fit.
+    means = table.filter((pl.col("experiment") == 0) & (pl.col("metric") == "trace_ratio") & (pl.col("statistic") == "mean"))
+    assert means["z"].is_not_null().to_list() == [t < 17 for t in range(61)]
+    assert means.filter(pl.col("generation") == 60)["note"].item().startswith("not testable")
+
+
+def test_chains_of_another_law_are_flagged(tmp_path):
+    run = cj.run(NORMAL, chains=1000, seed=4, out=tmp_path / "run")
+    values = run.records.sort("chain", "generation")["mean_sq_error"].to_numpy().astype(float).reshape(1000, 61)
+    law = run.theory()[0]["mean_sq_error"][0]
+    assert max(abs(row["z"]) for row in compared(values, law) if row["z"] is not None) < 4
+    wrong = compared(values, Prediction(1.5 * law.values))
+    assert abs(wrong[10]["z"]) > 4
+
+
+def test_scores_by_hand():
+    x = np.array([1.0, 2, 3, 4])
+    assert np.isclose(standard(x, 2.0), 0.5 / (np.std(x, ddof=1) / 2)) and standard(np.ones(5), 1.0) == 0
+    assert standard(np.ones(5), 2.0) is None
+    assert sign(x, 2.5) == 0 and np.isclose(sign(x, 0.0), 2.0) and np.isclose(sign(x, 3.0), (0.25 + 0.125 - 0.5) * 4)
+    bound = compared(np.tile(x[:, None], (1, 2)), Prediction(np.array([1.0, 30.0]), kind="bound"))
+    assert bound[0]["z"] is None and "bound" in bound[0]["note"] and bound[1]["z"] < -4
+    assert compared(np.ones((1, 1)), Prediction(np.ones(1)))[0]["note"].startswith("not testable: one chain")
+    assert compared(np.array([[np.nan], [1.0]]), Prediction(np.ones(1)))[0]["note"] == "not finite"
+
+
+def test_theory_that_knows_nothing_gives_an_empty_table(tmp_path):
+    e = cj.Experiment(cj.sources.TwoMoons(), cj.families.Gaussian(2), r.Replace(), 20, 2)
+    assert zscores(cj.run(e, chains=3, out=tmp_path / "run")).is_empty()
