@@ -4,8 +4,10 @@ import json
 
 import numpy as np
 import pytest
+from matrix import lightly_compiled
 
 import collapse_jax as cj
+from collapse_jax.onset import onset
 from collapse_jax.profile import NAMES, profile, profiled
 
 r, s, f = cj.regimes, cj.sources, cj.families
@@ -31,13 +33,18 @@ TRUTH = {
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("profiles")
-    return {name: cj.run(e, chains=400, seed=3, out=folder / name, controls=200) for name, e in RUNS.items()}
+    """All in one grid, so that what has the same controls shares them."""
+    with lightly_compiled():
+        return cj.run(list(RUNS.values()), chains=400, seed=3, out=tmp_path_factory.mktemp("profiles") / "run", controls=200)
+
+
+def of(runs, name):
+    return profile(runs, list(RUNS).index(name))
 
 
 @pytest.mark.parametrize("name", RUNS)
 def test_the_verdicts_on_known_runs_are_right(runs, name):
-    found = profile(runs[name])
+    found = of(runs, name)
     by = {v.definition: v for v in found.verdicts}
     assert list(by) == list(NAMES)
     for number, truth in zip((0, 1, 2, 4, 6), TRUTH[name], strict=True):
@@ -48,9 +55,20 @@ def test_the_verdicts_on_known_runs_are_right(runs, name):
         assert v.verdict != "undecided" or v.needs
 
 
+def test_null_runs_hardly_ever_have_an_onset(tmp_path):
+    """200 runs of 20 chains on fresh data against 20 controls: at most 2 % alarms expected; 9 and more of 200 has p < .03 there."""
+    e = cj.varied(RUNS["fresh data"], generations=50)
+    done = cj.run(e, chains=8000, seed=9, out=tmp_path / "null")
+    alarms = dict.fromkeys(("w2_sq", "log_variance"), 0)
+    for metric in alarms:
+        values = done.records.sort("chain", "generation")[metric].to_numpy().astype(float).reshape(400, 20, 51)
+        alarms[metric] = sum(onset(values[2 * i], values[2 * i + 1], seed=i).verdict == "yes" for i in range(200))
+    assert max(alarms.values()) <= 8
+
+
 def test_late_collapse_is_told(runs):
-    assert profile(runs["replace"]).late is True and profile(runs["fresh data"]).late is False
-    assert profile(runs["discrete"]).early is not None
+    assert of(runs, "replace").late is True and of(runs, "fresh data").late is False
+    assert of(runs, "discrete").early is not None
 
 
 def test_a_change_of_the_scaling_law_is_found(tmp_path):
@@ -80,7 +98,7 @@ def test_the_command_prints_a_table_and_json(runs, capsys):
 
     def said(*arguments):
         with pytest.raises(SystemExit) as stop:
-            main(["profile", str(runs["replace"].folder), *arguments])
+            main(["profile", str(runs.folder), "--experiment", "0", *arguments])
         assert stop.value.code in (0, None)
         return capsys.readouterr().out
 
