@@ -55,9 +55,7 @@ def main(points: int = 10_000, dim: int = 64) -> None:
     middle = {name: statistics.median(taken) for name, taken in seconds.items()}
     result = {f"{name} s": round(value, 4) for name, value in middle.items()}
     ratio = min(middle["float32"], middle["float64"]) / middle["ours"]
-    print(
-        json.dumps({"points": points, "dim": dim, **result, "ratio": round(ratio, 2), "cores": len(os.sched_getaffinity(0))})
-    )
+    print(json.dumps({"points": points, "dim": dim, **result, "ratio": round(ratio, 2), "cores": len(os.sched_getaffinity(0))}))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,8 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import logsumexp
 
-from collapse_jax.metrics.neighbours import blocks, squares
+from collapse_jax.metrics.neighbours import blocks, centred, squares
+from collapse_jax.metrics.registry import metric
 from collapse_jax.metrics.tails import entropy
 from collapse_jax.struct import struct
 
@@ -53,7 +54,7 @@ def vendi(x: Array, weight: Array, y: Array) -> Array:
     spread, and is about 1 where all samples are much nearer to each other than real ones are. Nothing generated: 0; one sample, or
     all equal: 1. Calls LAPACK (eigh, O(n³)), which must not be vmapped on CPUs: there `vendi_2` serves.
     """
-    x = jnp.where(weight[:, None] > 0, x, 0.0)
+    x = centred(*[jnp.where(weight[:, None] > 0, x, 0.0)] * 2)[0]
     return vendi_of_kernel(gaussian_kernel(x, x, bandwidth_sq(y)), weight)
 
 
@@ -64,10 +65,44 @@ def vendi_2(x: Array, weight: Array, y: Array) -> Array:
     all equal: 1. O(n² dim), 64 n numbers at a time.
     """
     width, w = bandwidth_sq(y), shares(weight)
-    x = jnp.where(weight[:, None] > 0, x - jnp.mean(y, axis=0), 0.0)
+    x = centred(*[jnp.where(weight[:, None] > 0, x, 0.0)] * 2)[0]
     row = lambda these: jnp.sum(w[:, None] * gaussian_kernel(x, these[0], width) ** 2, axis=0) * these[1]
     total = jnp.sum(jax.lax.map(row, (blocks(x), blocks(w))))
     return jnp.where(total > 0, 1 / jnp.where(total > 0, total, 1.0), 0.0)
+
+
+# `least`: as in fidelity.py.
+@metric(
+    "vendi",
+    "points",
+    formula="exp(-Σ λ ln λ), λ: eigenvalues of K/n, K = exp(-‖x - x'‖²/2h²), h² = tr Cov y",
+    unit="samples",
+    span="[1, n]; 0 without samples",
+    direction="down",
+    cost="O(n² dim + n³), LAPACK",
+    source="Friedman & Dieng 2023, definition 3.1",
+    least=256,
+)
+def vendi_of(x: Array, weight: Array, y: Array, key: Array) -> Array:
+    """`vendi`; at n = m = 512 in the plane, normal law: 4.84, standard deviation 0.26, most of it the held-out sample's. LAPACK:
+    about 0.1 s a call there on one core."""
+    return vendi(x, weight, y)
+
+
+@metric(
+    "vendi_2",
+    "points",
+    formula="1/‖K/n‖_F², K as in vendi",
+    unit="samples",
+    span="[1, n]; 0 without samples",
+    direction="down",
+    cost="O(n² dim)",
+    source="Pasarkar & Dieng 2024, order 2",
+    least=256,
+)
+def vendi_2_of(x: Array, weight: Array, y: Array, key: Array) -> Array:
+    """`vendi_2`; at n = m = 512 in the plane, normal law: 2.99 (3 as n grows), standard deviation 0.14."""
+    return vendi_2(x, weight, y)
 
 
 @struct

@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from collapse_jax.metrics.neighbours import absent, blocks, radii, squares
+from collapse_jax.metrics.neighbours import absent, blocks, centred, radii, squares
+from collapse_jax.metrics.registry import metric
 from collapse_jax.struct import struct
 
 Array = jax.Array
@@ -35,8 +36,7 @@ def manifold(x: Array, weight: Array, y: Array, k: int = NEIGHBOURS, real: Array
     """
     real = radii(y, k) if real is None else real
     own = radii(x, k, weight)
-    centre = jnp.mean(y, axis=0)
-    y, x = y - centre, jnp.where(weight[:, None] > 0, x - centre, 0.0)
+    y, x = centred(y, jnp.where(weight[:, None] > 0, x, 0.0))
 
     wide = lambda hit: jnp.any(hit.reshape(len(y), -1, LANES), axis=1)
 
@@ -152,3 +152,94 @@ def projection(real: Any, dim: int) -> Projection:
     mean = real.mean(axis=0)
     axes = np.linalg.svd(real - mean, full_matrices=False)[2][:dim].T
     return Projection(jnp.asarray(mean, float), jnp.asarray(axes, float))
+
+
+# `least`: a power of two from which on, with normals in the plane, variance halved (for precision and density: doubled) lies at least
+# four standard deviations of the metric's own noise from where it is within one law; half as many samples give less than that or hardly more.
+
+
+@metric(
+    "precision",
+    "points",
+    formula="share of x within the 5th-neighbour ball of some y",
+    unit="share",
+    span="[0, 1]",
+    direction="either",
+    cost=NEIGHBOUR_COST,
+    source="Kynkäänniemi et al. 2019, eq. 1 and 2",
+    least=128,
+)
+def precision(x: Array, weight: Array, y: Array, key: Array) -> Array:
+    """`manifold`'s precision; at n = m = 512 in the plane, same law: 0.9946, standard deviation 0.0044. Whoever wants several of the
+    four calls `manifold`, which costs no more than one."""
+    return manifold(x, weight, y)["precision"]
+
+
+@metric(
+    "recall",
+    "points",
+    formula="share of y within the 5th-neighbour ball of some x",
+    unit="share",
+    span="[0, 1]",
+    direction="down",
+    cost=NEIGHBOUR_COST,
+    source="Kynkäänniemi et al. 2019, eq. 1 and 2",
+    least=128,
+)
+def recall(x: Array, weight: Array, y: Array, key: Array) -> Array:
+    """`manifold`'s recall; at n = m = 512 in the plane, same law: 0.9936, standard deviation 0.0046."""
+    return manifold(x, weight, y)["recall"]
+
+
+@metric(
+    "density",
+    "points",
+    formula="mean number of 5th-neighbour balls of y that x lies in, / 5",
+    unit="1",
+    span="[0, m/5]",
+    direction="either",
+    cost=NEIGHBOUR_COST,
+    source="Naeem et al. 2020, eq. 3",
+    least=512,
+)
+def density(x: Array, weight: Array, y: Array, key: Array) -> Array:
+    """`manifold`'s density; at n = m = 512 in the plane, same law: 1 exactly in mean, standard deviation 0.025."""
+    return manifold(x, weight, y)["density"]
+
+
+@metric(
+    "coverage",
+    "points",
+    formula="share of y with some x in their 5th-neighbour ball",
+    unit="share",
+    span="[0, 1]",
+    direction="down",
+    cost=NEIGHBOUR_COST,
+    source="Naeem et al. 2020, eq. 4",
+    least=512,
+)
+def coverage(x: Array, weight: Array, y: Array, key: Array) -> Array:
+    """`manifold`'s coverage; at n = m = 512 in the plane, same law: 0.968, standard deviation 0.013.
+
+    In mean 1 - Π_{i<5} (m - 1 - i)/(n + m - 1 - i) within one law, whatever its dimension (Naeem et al. 2020, lemma 2).
+    """
+    return manifold(x, weight, y)["coverage"]
+
+
+@metric(
+    "frechet",
+    "points",
+    formula="‖m - m'‖² + tr(S + S' - 2 (S S')^½)",
+    unit="units of x, squared",
+    span="[0, ∞)",
+    direction="up",
+    cost="O((n + m) dim² + dim³)",
+    source="Heusel et al. 2017, eq. 6; Dowson & Landau 1982",
+    least=128,
+)
+def frechet_raw(x: Array, weight: Array, y: Array, key: Array) -> Array:
+    """`frechet` of the samples themselves; at n = m = 512 in the plane, same unit law: bias 0.0146, standard deviation 0.0099.
+
+    The bias grows with the dimension and shrinks as 1/n: pass an encoder to `frechet` for images.
+    """
+    return frechet(x, weight, y)

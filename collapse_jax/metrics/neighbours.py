@@ -15,7 +15,7 @@ def squares(points: Array, queries: Array) -> Array:
     """Squared distances of points [n, dim] and queries [q, dim]: [n, q].
 
     Beyond 8 dimensions from a matrix product, whose rounding grows with the points' lengths: 1e-6 of their squares is taken off,
-    so that equal points are at distance 0. Centre the data first.
+    so that equal points are at distance 0. `centred` data first.
     """
     if points.shape[1] <= FEW:
         return sum(((points[:, None, i] - queries[None, :, i]) ** 2 for i in range(points.shape[1])), jnp.zeros(()))
@@ -23,6 +23,15 @@ def squares(points: Array, queries: Array) -> Array:
     shrunk = 1 - 8 * jnp.finfo(cross.dtype).eps
     lengths = shrunk * jnp.sum(points**2, axis=1)[:, None] + shrunk * jnp.sum(queries**2, axis=1)
     return jnp.maximum(lengths - 2 * cross, 0.0)
+
+
+def centred(points: Array, queries: Array) -> tuple[Array, Array]:
+    """Both less the mean of points [n, dim], where `squares` needs it."""
+    if points.shape[1] <= FEW:
+        return points, queries
+    # Else XLA divides by n inside of each subtraction, where it rounds equal points apart.
+    centre = jax.lax.optimization_barrier(jnp.mean(points, axis=0))
+    return points - centre, queries - centre
 
 
 def absent(weight: Array) -> Array:
@@ -42,11 +51,10 @@ def nearest_squares(points: Array, queries: Array, k: int, weight: Array | None 
     Infinite where there are fewer than k. A query that is itself a point finds itself first, at distance 0. Holds n·64 distances
     at a time.
     """
-    centre = jnp.mean(queries, axis=0)
-    points, queries = points - centre, queries - centre
-    away = jnp.zeros(len(points)) if weight is None else absent(weight)
+    away = jnp.zeros(len(points))
     if weight is not None:
-        points = jnp.where(weight[:, None] > 0, points, 0.0)
+        points, away = jnp.where(weight[:, None] > 0, points, 0.0), absent(weight)
+    points, queries = centred(points, queries)
     found = jax.lax.map(lambda block: smallest(squares(points, block) + away[:, None], k), blocks(queries))
     return jnp.moveaxis(found, 0, 1).reshape(k, -1)[:, : len(queries)]
 
