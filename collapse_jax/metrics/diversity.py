@@ -54,7 +54,8 @@ def vendi(x: Array, weight: Array, y: Array) -> Array:
     spread, and is about 1 where all samples are much nearer to each other than real ones are. Nothing generated: 0; one sample, or
     all equal: 1. Calls LAPACK (eigh, O(n³)), which must not be vmapped on CPUs: there `vendi_2` serves.
     """
-    x = centred(*[jnp.where(weight[:, None] > 0, x, 0.0)] * 2)[0]
+    x = jnp.where(weight[:, None] > 0, x, 0.0)
+    x, _ = centred(x, x)
     return vendi_of_kernel(gaussian_kernel(x, x, bandwidth_sq(y)), weight)
 
 
@@ -65,7 +66,8 @@ def vendi_2(x: Array, weight: Array, y: Array) -> Array:
     all equal: 1. O(n² dim), 64 n numbers at a time.
     """
     width, w = bandwidth_sq(y), shares(weight)
-    x = centred(*[jnp.where(weight[:, None] > 0, x, 0.0)] * 2)[0]
+    x = jnp.where(weight[:, None] > 0, x, 0.0)
+    x, _ = centred(x, x)
     row = lambda these: jnp.sum(w[:, None] * gaussian_kernel(x, these[0], width) ** 2, axis=0) * these[1]
     total = jnp.sum(jax.lax.map(row, (blocks(x), blocks(w))))
     return jnp.where(total > 0, 1 / jnp.where(total > 0, total, 1.0), 0.0)

@@ -29,8 +29,8 @@ def centred(points: Array, queries: Array) -> tuple[Array, Array]:
     """Both less the mean of points [n, dim], where `squares` needs it."""
     if points.shape[1] <= FEW:
         return points, queries
-    # Else XLA divides by n inside of each subtraction, where it rounds equal points apart.
-    centre = jax.lax.optimization_barrier(jnp.mean(points, axis=0))
+    # Rounded, lest XLA divide by n inside of each subtraction, where it would round equal points apart.
+    centre = jax.lax.reduce_precision(jnp.mean(points, axis=0), 8, 15)
     return points - centre, queries - centre
 
 
