@@ -78,6 +78,12 @@ def test_little_is_left_and_still_a_number(dim):
     assert ours(y[:3], y[:1])["coverage"] == 1
 
 
+def test_chains_side_by_side_give_what_each_gives_alone():
+    x, y, weight = jnp.asarray(normals(13, 3, 80, 3)), jnp.asarray(normals(14, 70, 3)), jnp.ones(80)
+    both = lambda z: jnp.stack([*(manifold(z, weight, y)[name] for name in NAMES), frechet(z, weight, y)])
+    np.testing.assert_allclose(jax.jit(jax.vmap(both))(x), jnp.stack([both(z) for z in x]), rtol=1e-4)
+
+
 def covariances(seed, dim, rank):
     roots = np.random.default_rng(seed).normal(size=(2, dim, rank))
     return [root @ root.T / rank for root in roots]

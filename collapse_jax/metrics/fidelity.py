@@ -28,7 +28,7 @@ def manifold(x: Array, weight: Array, y: Array, k: int = NEIGHBOURS, real: Array
     others: to the farthest). precision: share of generated samples in the ball of some real one, [0, 1]; recall: share of real
     samples in the ball of some generated one, [0, 1] (Kynkäänniemi et al. 2019, equations 1 and 2). density: how many real balls a
     generated sample lies in, over k, [0, m/k]; coverage: share of real balls with a generated sample, [0, 1] (Naeem et al. 2020,
-    equations 3 and 4). Generated samples without weight: all four are 0. All samples equal: precision, recall and coverage 1,
+    section 3). Generated samples without weight: all four are 0. All samples equal: precision, recall and coverage 1,
     density m/k. A single generated sample's ball is its own place.
 
     real: the squared radii `radii(y, k)` [m], to find them only once. Holds 64 (n + m) distances at a time. The prdc package
@@ -199,7 +199,7 @@ def recall(x: Array, weight: Array, y: Array, key: Array) -> Array:
     span="[0, m/5]",
     direction="either",
     cost=NEIGHBOUR_COST,
-    source="Naeem et al. 2020, eq. 3",
+    source="Naeem et al. 2020, section 3",
     least=512,
 )
 def density(x: Array, weight: Array, y: Array, key: Array) -> Array:
@@ -215,7 +215,7 @@ def density(x: Array, weight: Array, y: Array, key: Array) -> Array:
     span="[0, 1]",
     direction="down",
     cost=NEIGHBOUR_COST,
-    source="Naeem et al. 2020, eq. 4",
+    source="Naeem et al. 2020, section 3",
     least=512,
 )
 def coverage(x: Array, weight: Array, y: Array, key: Array) -> Array:
