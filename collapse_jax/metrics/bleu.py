@@ -75,5 +75,5 @@ metric(
     direction="up",
     cost="O(s L log(s L)), s at most 256",
     source="Zhu et al. 2018; Papineni et al. 2002; Chen & Cherry 2014 (method 1)",
-    least=8,
+    least=64,
 )(lambda x, weight, y, key: self_bleu(x, weight, key))
