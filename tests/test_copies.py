@@ -36,21 +36,20 @@ def runs(row, known, n):
     return best
 
 
-@pytest.mark.parametrize("n", [1, 3, 4, 20])
-@pytest.mark.parametrize("blocks", [False, True])
+@pytest.mark.parametrize("n,blocks", [(1, False), (4, False), (4, True), (20, False)])
 def test_novel_and_copied_n_grams_are_those_of_plain_python(n, blocks):
     training = TRAINING.reshape(30, 30) if blocks else TRAINING
     known, table, x = gram_set(training, n), gram_table(training, n), text()
     assert len(table.first) == len(known)
     expected = np.asarray([[tuple(row[i : i + n]) in known for i in range(24 - n + 1)] for row in x])
-    np.testing.assert_array_equal(jax.jit(found)(x, table), expected)
-    np.testing.assert_allclose(jax.jit(novel_n)(x, table), 1 - expected.mean(axis=1), atol=1e-6)
-    longest = [runs(row, known, n) for row in x]
-    np.testing.assert_array_equal(jax.jit(copied_run)(x, table), longest)
     weight = np.random.default_rng(2).integers(0, 3, len(x)).astype(np.float32)
-    for k in (n, n + 2):
-        share = np.average(np.asarray(longest) >= k, weights=weight)
-        np.testing.assert_allclose(copied(jnp.asarray(x), table, k, jnp.asarray(weight)), share, rtol=1e-6)
+    every = lambda x, w, table: (found(x, table), novel_n(x, table), copied_run(x, table), copied(x, table, n + 2, w))
+    places, novel, run, share = jax.jit(every)(x, weight, table)
+    np.testing.assert_array_equal(places, expected)
+    np.testing.assert_allclose(novel, 1 - expected.mean(axis=1), atol=1e-6)
+    longest = np.asarray([runs(row, known, n) for row in x])
+    np.testing.assert_array_equal(run, longest)
+    np.testing.assert_allclose(share, np.average(longest >= n + 2, weights=weight), rtol=1e-6)
 
 
 def test_verbatim_sequences_are_found_wherever_they_begin():
