@@ -1,0 +1,96 @@
+"""What generated text takes from the training text: shares of novel n-grams, of copied stretches and of verbatim blocks."""
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from collapse_jax.metrics.text import grams, weighted_mean
+from collapse_jax.struct import static, struct
+
+Array = jax.Array
+
+
+@struct
+class GramTable:
+    """The different n-grams of a training text by their two hashes, uint32 [size] each, sorted by both."""
+
+    n: int = static()
+    first: Any
+    second: Any
+
+
+def gram_table(text: Any, n: int) -> GramTable:
+    """The table of a training text's n-grams, made once on the host: text int [m], one stream, or [k, m], k apart.
+
+    8 bytes for every different n-gram. Raises ValueError where the text is shorter than n.
+    """
+    first, second = grams(jnp.atleast_2d(jnp.asarray(text)), n)
+    both = np.unique(np.asarray(first, np.uint64).reshape(-1) << np.uint64(32) | np.asarray(second, np.uint64).reshape(-1))
+    return GramTable(n, (both >> np.uint64(32)).astype(np.uint32), (both & np.uint64(0xFFFFFFFF)).astype(np.uint32))
+
+
+def found(tokens: Array, table: GramTable) -> Array:
+    """Which n-grams of tokens [N, L] are the training text's: bool [N, L - n + 1], by binary search.
+
+    Raises ValueError where L < n.
+    """
+    a, b = grams(tokens, table.n)
+    first, second = jnp.asarray(table.first), jnp.asarray(table.second)
+    size = first.shape[0]
+
+    def halve(_: Any, bounds: tuple[Array, Array]) -> tuple[Array, Array]:
+        low, high = bounds
+        middle = (low + high) // 2
+        before = (first[middle] < a) | ((first[middle] == a) & (second[middle] < b))
+        open_ = low < high
+        return jnp.where(open_ & before, middle + 1, low), jnp.where(open_ & ~before, middle, high)
+
+    bounds = (jnp.zeros(a.shape, jnp.int32), jnp.full(a.shape, size, jnp.int32))
+    place = jax.lax.fori_loop(0, math.ceil(math.log2(size + 1)), halve, bounds)[0]
+    inside = jnp.minimum(place, size - 1)
+    return (first[inside] == a) & (second[inside] == b)
+
+
+def novel_n(tokens: Array, table: GramTable) -> Array:
+    """Share of every sequence's n-grams that the training text has not: [N], in [0, 1] (McCoy et al. 2023).
+
+    The share of copied n-grams is 1 minus it. Tokens [N, L]; raises ValueError where L < n.
+    """
+    known = found(tokens, table)
+    return jnp.sum(~known, axis=1) / known.shape[1]
+
+
+def copied_run(tokens: Array, table: GramTable) -> Array:
+    """Tokens of every sequence's longest stretch all of whose n-grams are the training text's: int32 [N], 0 where none is.
+
+    A stretch of n tokens is copied; a longer one may have been put together from several that overlap by n - 1 tokens.
+    Tokens [N, L]; raises ValueError where L < n.
+    """
+    known = found(tokens, table)
+    place = jnp.arange(known.shape[1])
+    run = jnp.max(place - jax.lax.cummax(jnp.where(known, -1, place), axis=1), axis=1)
+    return jnp.where(run > 0, run + table.n - 1, 0).astype(jnp.int32)
+
+
+def copied(tokens: Array, table: GramTable, k: int, weight: Array) -> Array:
+    """Share of sequences, weight [N], that copy at least k tokens on end from the training text (copied_run), in [0, 1].
+
+    Exact where the table is of k-grams, else at most more (see copied_run); nothing there: 0. As in Carlini et al. (2023), who
+    take k = 50. Raises ValueError where k < n, or L < n.
+    """
+    if k < table.n:
+        raise ValueError(f"stretches of {k} tokens by a table of {table.n}-grams: make one of at most {k}")
+    return weighted_mean(copied_run(tokens, table) >= k, weight)
+
+
+def verbatim(tokens: Array, table: GramTable, weight: Array) -> Array:
+    """Share of sequences, weight [N], that stand in the training text word for word from end to end, in [0, 1].
+
+    Exact with a table of L-grams (gram_table(text, L)), the only one it takes: otherwise ValueError. Nothing there: 0.
+    """
+    if table.n != tokens.shape[1]:
+        raise ValueError(f"whole sequences of {tokens.shape[1]} tokens by a table of {table.n}-grams: make one of that length")
+    return weighted_mean(found(tokens, table)[:, 0], weight)

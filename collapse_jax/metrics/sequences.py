@@ -1,0 +1,56 @@
+"""Perplexity of each generated sequence under the generation-0 model: its quantiles, and what leaves generation 0's range."""
+
+import jax
+import jax.numpy as jnp
+
+from collapse_jax.metrics.text import weighted_mean
+
+Array = jax.Array
+QUANTILES = (0.01, 0.05, 0.5, 0.95, 0.99)
+ROUNDING = 1e-6  # by which a float32 sum of weights may fall short of a share of the total
+
+
+def sequence_perplexity(losses: Array) -> Array:
+    """exp(mean over tokens) of losses [N, L], nats a token: [N], from 1 where losses are of probabilities."""
+    return jnp.exp(jnp.mean(losses, axis=1))
+
+
+def weighted_quantiles(values: Array, q: Array, weight: Array) -> Array:
+    """The least of values [N] that at least a share q [k] of all weight [N] is at or below: [k]; 0 where nothing is there.
+
+    NumPy's method "inverted_cdf" (Hyndman & Fan 1996, definition 1), so that a whole weight is repetition.
+    """
+    weight = weight.astype(jnp.float32)
+    gone = weight <= 0
+    gone, values, weight = jax.lax.sort((gone, values, weight), num_keys=2)
+    sums = jnp.cumsum(weight)
+    place = jnp.searchsorted(sums, q * sums[-1] * (1 - ROUNDING))
+    last = jnp.maximum(jnp.sum(~gone) - 1, 0)
+    return jnp.where(sums[-1] > 0, values[jnp.minimum(place, last)], 0.0)
+
+
+def perplexity_quantiles(losses: Array, weight: Array) -> dict[str, Array]:
+    """The 1, 5, 50, 95 and 99 % quantiles over sequences of their perplexity under the model that losses [N, L] are of.
+
+    perplexity_q01, _q05, _q50, _q95, _q99; weight [N]; 0 where nothing is there. Collapse moves mass to low perplexity and
+    draws out a high tail (Shumailov et al. 2024, figure 1). With 512 sequences the outer ones rest on five.
+    """
+    values = weighted_quantiles(sequence_perplexity(losses), jnp.asarray(QUANTILES), weight)
+    return {f"perplexity_q{round(100 * q):02d}": values[i] for i, q in enumerate(QUANTILES)}
+
+
+def outside(losses: Array, weight: Array, losses_0: Array, weight_0: Array | None = None) -> dict[str, Array]:
+    """Shares of sequences whose perplexity is below generation 0's own 5 % quantile, and above its 95 % quantile.
+
+    below_range and above_range, in [0, 1], both about 0.05 for generation 0; losses [N, L] of generated text under the
+    generation-0 model and losses_0 [M, L'] of generation 0's own, with weights [N] and [M] (default: all). With no sequence
+    on either side 0. With 512 on both sides and no collapse, each has a standard deviation of 0.0135 and a bias of -0.001.
+    """
+    own = sequence_perplexity(losses_0)
+    there = jnp.ones(len(own)) if weight_0 is None else weight_0
+    low, high = weighted_quantiles(own, jnp.asarray([0.05, 0.95]), there)
+    values, any_0 = sequence_perplexity(losses), jnp.sum(there) > 0
+    return {
+        "below_range": weighted_mean((values < low) & any_0, weight),
+        "above_range": weighted_mean((values > high) & any_0, weight),
+    }
