@@ -8,10 +8,12 @@ import jax.numpy as jnp
 
 from collapse_jax.data import Slots
 from collapse_jax.errors import ConfigError
+from collapse_jax.metrics import bleu, distances, diversity, fidelity, loops, ngrams  # noqa: F401 (they register)
 from collapse_jax.metrics.points import HELD_OUT, held_out
 from collapse_jax.metrics.registry import of_kind
 
 Array = jax.Array
+OWN = ("distinct_2", "rep_4")  # columns that families of text measure of all their samples anyway
 MOST = 2048  # generated samples that a metric looks at, at most
 
 
@@ -36,7 +38,7 @@ def extra(experiment: Any) -> dict[str, int]:
     """
     if experiment.metrics == "default":
         return {}
-    known = of_kind(experiment.source.kind)
+    known = {name: m for name, m in of_kind(experiment.source.kind).items() if name not in OWN}
     n = looked_at(experiment)
     if experiment.metrics == "all":
         return {name: 1 for name, m in known.items() if m.least <= n}
