@@ -30,7 +30,7 @@ def gaussian_kernel(x: Array, y: Array, bandwidth_sq: Array) -> Array:
 
 
 def bandwidth_sq(y: Array) -> Array:
-    """h² of `gaussian_kernel`: the total variance of real y [m, dim], half their mean squared distance; 1 where they are all equal."""
+    """h² of `gaussian_kernel`: the total variance of real y [m, dim], half their mean squared distance; 1 if all are equal."""
     variance = jnp.sum(jnp.var(y, axis=0))
     return jnp.where(variance > 0, variance, 1.0)
 
@@ -51,8 +51,8 @@ def vendi(x: Array, weight: Array, y: Array) -> Array:
     """Vendi score of order 1 of generated x [n, dim] with weights [n]: an effective number of different samples, [1, n].
 
     The kernel is Gaussian, its width set by real y [m, dim] (`bandwidth_sq`): so the score is measured in the real data's own
-    spread, and is about 1 where all samples are much nearer to each other than real ones are. Nothing generated: 0; one sample, or
-    all equal: 1. Calls LAPACK (eigh, O(n³)), which must not be vmapped on CPUs: there `vendi_2` serves.
+    spread, and is about 1 where all samples are much nearer to each other than real ones are. Nothing generated: 0; one sample,
+    or all equal: 1. Calls LAPACK (eigh, O(n³)), which must not be vmapped on CPUs: there `vendi_2` serves.
     """
     x = jnp.where(weight[:, None] > 0, x, 0.0)
     x, _ = centred(x, x)
@@ -86,7 +86,7 @@ def vendi_2(x: Array, weight: Array, y: Array) -> Array:
     least=256,
 )
 def vendi_of(x: Array, weight: Array, y: Array, key: Array) -> Array:
-    """`vendi`; at n = m = 512 in the plane, normal law: 4.84, standard deviation 0.26, most of it the held-out sample's.
+    """`vendi`; at n = m = 512 in the plane, normal law: 4.84, standard deviation 0.26.
 
     LAPACK: 10 to 30 ms there on idle cores, and up to ten times that where its threads wait for busy ones.
     """
@@ -105,7 +105,9 @@ def vendi_of(x: Array, weight: Array, y: Array, key: Array) -> Array:
     least=256,
 )
 def vendi_2_of(x: Array, weight: Array, y: Array, key: Array) -> Array:
-    """`vendi_2`; at n = m = 512 in the plane, normal law: 2.99 (3 as n grows), standard deviation 0.14."""
+    """`vendi_2`; at n = m = 512 in the plane, normal law: 2.99 (3 as n grows), standard deviation 0.14, half of
+    its square from y alone, which is the same for all chains and generations.
+    """
     return vendi_2(x, weight, y)
 
 
@@ -137,9 +139,10 @@ def mode_histogram(x: Array, weight: Array, modes: Known, reach: float = REACH) 
 def mode_metrics(x: Array, weight: Array, modes: Known, reach: float = REACH) -> dict[str, Array]:
     """Of generated x [n, dim] with weights [n]: mode_count, mode_quality, mode_entropy and mode_tv (all 0 where there are none).
 
-    mode_count: modes with at least one sample within `reach` standard deviations, [0, modes]; mode_quality: share of samples within
-    reach of any, [0, 1]; mode_entropy: of the modes' shares among those samples, nats, [0, ln modes]; mode_tv: their total variation
-    from equal shares, [0, 1]. With n samples of the source itself, modes · (1 - 1/modes)^n modes are missed by chance.
+    mode_count: modes with at least one sample within `reach` standard deviations, [0, modes]; mode_quality: share of samples
+    within reach of any, [0, 1]; mode_entropy: of the modes' shares among those samples, nats, [0, ln modes]; mode_tv: their
+    total variation from equal shares, [0, 1]. With n samples of the source itself, modes · (1 - 1/modes)^n modes are missed by
+    chance.
     """
     at = mode_histogram(x, weight, modes, reach)[:-1]
     quality = jnp.sum(at)

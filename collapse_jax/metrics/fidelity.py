@@ -24,11 +24,11 @@ NEIGHBOUR_COST = "O((n² + m² + n m) dim)"
 def manifold(x: Array, weight: Array, y: Array, k: int = NEIGHBOURS, real: Array | None = None) -> dict[str, Array]:
     """precision, recall, density and coverage of generated x [n, dim] with weights [n] (0: not there) against real y [m, dim].
 
-    A sample's ball reaches to its k-th nearest other sample of its own set, k >= 1, and its rim belongs to it (with fewer than k
-    others: to the farthest). precision: share of generated samples in the ball of some real one, [0, 1]; recall: share of real
-    samples in the ball of some generated one, [0, 1] (Kynkäänniemi et al. 2019, equations 1 and 2). density: how many real balls a
-    generated sample lies in, over k, [0, m/k]; coverage: share of real balls with a generated sample, [0, 1] (Naeem et al. 2020,
-    section 3). Generated samples without weight: all four are 0. All samples equal: precision, recall and coverage 1,
+    A sample's ball reaches to its k-th nearest other sample of its own set, k >= 1, and its rim belongs to it (with fewer than
+    k others: to the farthest). precision: share of generated samples in the ball of some real one, [0, 1]; recall: share of
+    real samples in the ball of some generated one, [0, 1] (Kynkäänniemi et al. 2019, equations 1 and 2). density: how many real
+    balls a generated sample lies in, over k, [0, m/k]; coverage: share of real balls with a generated sample, [0, 1] (Naeem et
+    al. 2020, section 3). Generated samples without weight: all four are 0. All samples equal: precision, recall and coverage 1,
     density m/k. A single generated sample's ball is its own place.
 
     real: the squared radii `radii(y, k)` [m], to find them only once. Holds 64 (n + m) distances at a time. The prdc package
@@ -154,8 +154,9 @@ def projection(real: Any, dim: int) -> Projection:
     return Projection(jnp.asarray(mean, float), jnp.asarray(axes, float))
 
 
-# `least`: a power of two from which on, with normals in the plane, variance halved (for precision and density: doubled) lies at least
-# four standard deviations of the metric's own noise from where it is within one law; half as many samples give less than that or hardly more.
+# `least`: a power of two from which on, with normals in the plane, variance halved (for precision and density: doubled) lies at
+# least four standard deviations of the metric's own noise from where it is within one law; half as many samples give less than
+# that, or hardly more.
 
 
 @metric(
@@ -170,8 +171,10 @@ def projection(real: Any, dim: int) -> Projection:
     least=128,
 )
 def precision(x: Array, weight: Array, y: Array, key: Array) -> Array:
-    """`manifold`'s precision; at n = m = 512 in the plane, same law: 0.9946, standard deviation 0.0044. Whoever wants several of the
-    four calls `manifold`, which costs no more than one."""
+    """`manifold`'s precision; at n = m = 512 in the plane, same law: 0.9946, standard deviation 0.0044.
+
+    Whoever wants several of the four calls `manifold`, which costs hardly more than one.
+    """
     return manifold(x, weight, y)["precision"]
 
 

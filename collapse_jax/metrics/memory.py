@@ -26,15 +26,15 @@ def quantile(values: Array, weight: Array, q: float) -> Array:
 
 
 def memorisation(x: Array, weight: Array, train: Array, y: Array, present: Array | None = None) -> dict[str, Array]:
-    """memory_ratio and copied_share of generated x [n, dim] with weights [n], against train [s, dim] and held-out real y [m, dim].
+    """memory_ratio and copied_share of generated x [n, dim] with weights [n], against train [s, dim] and real y [m, dim].
 
     memory_ratio: median distance of generated samples to the nearest training sample over the median distance of held-out real
-    samples to it, >= 0; 1 where both are of one law, 0 where half are copies. copied_share: share of generated samples nearer to a
-    training sample than all but 1 % of held-out ones (at or below the 1 % quantile of their distances), [0, 1]; 0.01 within one law
-    (the data-copying test's question, Meehan et al. 2020; distances as in Carlini et al. 2023). train is the real training set,
-    present [s] which of it is there. Nothing generated: ratio 1 and share 0. No training sample: the same. Real distances all 0:
-    ratio 0 where the generated ones are, else infinite. Of 512 samples each, normal in the plane: ratio 1.002, standard deviation
-    0.056; share 6/513, standard deviation 0.007, so fewer than 128 held-out samples say little.
+    samples to it, >= 0; 1 where both are of one law, 0 where half are copies. copied_share: share of generated samples nearer
+    to a training sample than all but 1 % of held-out ones (at or below the 1 % quantile of their distances), [0, 1]; 0.01
+    within one law (the data-copying test's question, Meehan et al. 2020; distances as in Carlini et al. 2023). train is the
+    real training set, present [s] which of it is there. Nothing generated: ratio 1 and share 0. No training sample: the same.
+    Real distances all 0: ratio 0 where the generated ones are, else infinite. Of 512 samples each, normal in the plane: ratio
+    1.002, standard deviation 0.056; share 6/513, standard deviation 0.007, so fewer than 128 held-out samples say little.
     """
     own, real = nearest(x, train, present), nearest(y, train, present)
     everyone = jnp.ones(len(y))

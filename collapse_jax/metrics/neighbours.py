@@ -75,7 +75,7 @@ def smallest(values: Array, k: int) -> Array:
 
 
 def taken(values: Array, k: int) -> tuple[Array, Array]:
-    """The k smallest of every column of values [n, q] and their rows, taken out one by one: each [k, q]; beyond n, (inf, n - 1)."""
+    """The k smallest of every column of values [n, q] and their rows, taken out one by one: each [k, q]; beyond n, inf."""
     if k == 1:
         return jnp.min(values, axis=0)[None], jnp.argmin(values, axis=0)[None]
     row = jnp.arange(len(values), dtype=jnp.int32)[:, None]
