@@ -1,12 +1,15 @@
 """Metrics of samples by name: asked for, refused, made every few generations, and the same in a run and by hand."""
 
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import collapse_jax as cj
-from collapse_jax.metrics import chosen, registry
+from collapse_jax.engine.work import Settings, Work
+from collapse_jax.metrics import chosen, reference, registry
 
 FIELDS = {"formula": "x", "unit": "", "span": "", "direction": "up", "cost": "n", "source": "here"}
 
@@ -76,3 +79,19 @@ def test_names_are_parsed():
         registry.metric("shift", "points", least=8, **FIELDS)(lambda x: x)
     with pytest.raises(ValueError):
         registry.metric("other", "sounds", least=8, **FIELDS)(lambda x: x)
+
+
+def test_chains_whose_metrics_call_lapack_are_never_vmapped(monkeypatch):
+    """Vmapped LAPACK on several CPU devices waits for ever."""
+    registry.metric("by_lapack", "points", least=1, lapack=True, **FIELDS)(
+        lambda x, weight, y, key: jnp.linalg.eigvalsh(x.T @ x)[0]
+    )
+    for names, vmapped in ((["by_lapack"], False), (["shift"], True)):
+        work = Work([experiment(metrics=names)], Settings(64, chunk=4), jax.devices())
+        assert work.layout(work.groups[0]).vmapped is vmapped and work.layout(work.groups[0]).chunk > 1
+
+
+def test_the_reference_page_is_the_registry_s(monkeypatch):
+    monkeypatch.undo()
+    page = (Path(__file__).parents[1] / "docs" / "sample_metrics.md").read_text(encoding="utf-8")
+    assert page == reference.page(), "python -m collapse_jax.metrics.reference > docs/sample_metrics.md"

@@ -17,6 +17,7 @@ from collapse_jax.engine.grid import Group, columns, founding, grouped, identity
 from collapse_jax.engine.serial import config_hash, to_json
 from collapse_jax.errors import ConfigError
 from collapse_jax.experiment import Chain, Experiment, advance, begin, found, initial_chain
+from collapse_jax.metrics import chosen
 from collapse_jax.metrics.chosen import parsed
 from collapse_jax.metrics.registry import of_kind
 
@@ -130,7 +131,8 @@ class Work:
         s = self.settings
         e = first(group.experiments)
         chunk = self.chunks.get(group.name) or self.chunk(e)
-        return parallel.layout(len(group.indices), s.chains, chunk, self.devices, s.parallelism, e.family.lapack)
+        lapack = e.family.lapack or chosen.calls_lapack(e)
+        return parallel.layout(len(group.indices), s.chains, chunk, self.devices, s.parallelism, lapack)
 
     def keep(self, group: Group) -> str:
         if self.settings.keep is not None:

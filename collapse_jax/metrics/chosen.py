@@ -75,6 +75,12 @@ def measured(experiment: Any, key: Array, params: Any, new: Slots | None, shared
     return made
 
 
+def calls_lapack(experiment: Any) -> bool:
+    """Whether one of them does."""
+    known = of_kind(experiment.source.kind)
+    return any(known[name].lapack for name in extra(experiment))
+
+
 def rhythm(experiment: Any) -> dict[str, int]:
     """The columns that are empty in some generations: each is made in every k-th."""
     return {name: every for name, every in extra(experiment).items() if every > 1}

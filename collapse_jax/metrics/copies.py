@@ -78,8 +78,8 @@ def copied_run(tokens: Array, table: GramTable) -> Array:
 def copied(tokens: Array, table: GramTable, k: int, weight: Array) -> Array:
     """Share of sequences, weight [N], that copy at least k tokens on end from the training text (copied_run), in [0, 1].
 
-    Exact where the table is of k-grams, else at most more (see copied_run); nothing there: 0. As in Carlini et al. (2023), who
-    take k = 50. Raises ValueError where k < n, or L < n.
+    Exact where the table is of k-grams; by shorter ones it may be more (see copied_run). Nothing there: 0. Carlini et al.
+    (2023) call 50 tokens on end memorised. Raises ValueError where k < n, or L < n.
     """
     if k < table.n:
         raise ValueError(f"stretches of {k} tokens by a table of {table.n}-grams: make one of at most {k}")

@@ -84,6 +84,7 @@ def vendi_2(x: Array, weight: Array, y: Array) -> Array:
     cost="O(n² dim + n³), LAPACK",
     source="Friedman & Dieng 2023, definition 3.1",
     least=256,
+    lapack=True,
 )
 def vendi_of(x: Array, weight: Array, y: Array, key: Array) -> Array:
     """`vendi`; at n = m = 512 in the plane, normal law: 4.84, standard deviation 0.26.

@@ -32,7 +32,7 @@ def kl(p: Array, q: Array) -> Array:
 def divergence_curve(p: Array, q: Array, scale: float = SCALE, mixtures: int = MIXTURES) -> Array:
     """Points (exp(-c KL(q ‖ r)), exp(-c KL(p ‖ r))) for r = λ p + (1 - λ) q, from (1, 0) to (0, 1): [mixtures + 2, 2].
 
-    p and q are histograms [k]; λ runs from 1e-6 to 1 - 1e-6 in equal steps (Pillutla et al. 2021, equation 2).
+    p and q are histograms [k]; λ runs from 1e-6 to 1 - 1e-6 in equal steps (Pillutla et al. 2021, the divergence curve).
     """
     share = jnp.linspace(1e-6, 1 - 1e-6, mixtures)[:, None]
     # From both ends, so that 1 - λ keeps its digits.
@@ -97,8 +97,8 @@ def mauve(
 ) -> Array:
     """MAUVE (Pillutla et al. 2021) of generated text's features x [n, d] and real text's y [m, d]: in (0, 1], 1 where alike.
 
-    k: clusters, of both together (default: a tenth of the smaller set, at least 2, as in the paper); pca: main directions
-    kept (default: all). Weights [n] and [m] (default: all there); with nothing on either side 0.
+    k: clusters, of both together (default: a tenth of the smaller set, at least 2; the paper has 500 for 5,000); pca: main
+    directions kept (default: all). Weights [n] and [m] (default: all there); with nothing on either side 0.
     Chance alone keeps it below 1: with n = m = 512 and k = 51 from one law (normal, d = 16) it is 0.963 on average, with a
     standard deviation of 0.016; with n = m = 64 and k = 6, 0.975 and 0.030: compare equal sizes with equal k.
     Raises ValueError where k is not from 1 to n + m, or pca not from 1 to d.

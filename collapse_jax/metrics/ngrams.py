@@ -1,7 +1,5 @@
 """How rich generated text is: counts, entropy and variety of its n-grams, and the columns distinct, rep and diversity."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 
@@ -58,10 +56,10 @@ def type_token_ratio(tokens: Array, weight: Array, budget: int = BUDGET) -> Arra
 
 
 def diversity(tokens: Array, weight: Array) -> Array:
-    """Π_{n=2..4} (1 - mean rep-n) of tokens [N, L] with weights [N], in (0, 1] (Su et al. 2022, section 4.1); nothing there: 1.
+    """Π_{n=2..4} (1 - mean rep-n) of tokens [N, L] with weights [N], in (0, 1] (Su et al. 2022); nothing there: 1.
 
-    Of 512 sequences of 64 tokens, p ∝ 1/rank over 1,000 types: mean 0.9756, standard deviation 0.0010; at 16 sequences the same mean, 0.007.
-    Raises ValueError where L < 4.
+    Of 512 sequences of 64 tokens, p ∝ 1/rank over 1,000 types: mean 0.9756, standard deviation 0.0010; of 16 sequences the
+    same mean, and 0.007. Raises ValueError where L < 4.
     """
     shares = [1 - weighted_mean(rep_n(tokens, n), weight) for n in (2, 3, 4)]
     return shares[0] * shares[1] * shares[2]
@@ -106,7 +104,7 @@ def _entropy(n: int) -> None:
         cost="O(n L log(n L))",
         source="Shannon 1948",
         least=16,
-    )(functools.partial(lambda x, weight, y, key, n: ngram_entropy(x, n, weight), n=n))
+    )(lambda x, weight, y, key: ngram_entropy(x, n, weight))
 
 
 for _n in (1, 2, 3):

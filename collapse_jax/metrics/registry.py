@@ -14,7 +14,8 @@ class Metric:
 
     formula, unit, span (range), cost (in n generated and m real samples) and source (paper) are text for the reference page;
     direction: where collapse moves it; least: samples below which it mostly measures its own noise, and is not in "all".
-    function(x, weight, y, key) -> scalar array, pure, of static shapes.
+    function(x, weight, y, key) -> scalar array, pure, of static shapes; lapack: it calls LAPACK, so that chains which measure it
+    are never vmapped on CPUs (see engine.parallel.layout).
     """
 
     name: str
@@ -27,6 +28,7 @@ class Metric:
     source: str
     least: int
     function: Callable[..., Any]
+    lapack: bool = False
 
 
 REGISTERED: dict[str, Metric] = {}
