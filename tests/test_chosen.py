@@ -87,7 +87,7 @@ def test_chains_whose_metrics_call_lapack_are_never_vmapped(monkeypatch):
         lambda x, weight, y, key: jnp.linalg.eigvalsh(x.T @ x)[0]
     )
     for names, vmapped in ((["by_lapack"], False), (["shift"], True)):
-        work = Work([experiment(metrics=names)], Settings(64, chunk=4), jax.devices())
+        work = Work([experiment(metrics=names, family=cj.families.KernelDensity(2, 0.5))], Settings(64, chunk=4), jax.devices())
         assert work.layout(work.groups[0]).vmapped is vmapped and work.layout(work.groups[0]).chunk > 1
 
 
