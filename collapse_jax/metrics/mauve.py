@@ -100,7 +100,7 @@ def mauve(
     k: clusters, of both together (default: a tenth of the smaller set, at least 2; the paper has 500 for 5,000); pca: main
     directions kept (default: all). Weights [n] and [m] (default: all there); with nothing on either side 0.
     Chance alone keeps it below 1: with n = m = 512 and k = 51 from one law (normal, d = 16) it is 0.963 on average, with a
-    standard deviation of 0.016; with n = m = 64 and k = 6, 0.975 and 0.030: compare equal sizes with equal k.
+    standard deviation of 0.016: compare equal sizes with equal k.
     Raises ValueError where k is not from 1 to n + m, or pca not from 1 to d.
     """
     n, m, d = len(x), len(y), x.shape[1]
