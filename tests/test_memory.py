@@ -75,6 +75,6 @@ def test_noise_within_one_law_is_what_the_docstring_says():
         return memorisation(x, jnp.ones(512), train, y)
 
     found = {name: np.asarray(v) for name, v in jax.lax.map(one, jax.random.split(KEY, 400)).items()}
-    for name, (mean, sd) in {"memory_ratio": (1.002, 0.056), "copied_share": (0.0117, 0.0070)}.items():
+    for name, (mean, sd) in {"memory_ratio": (1.0005, 0.052), "copied_share": (6 / 513, 0.0069)}.items():
         assert abs(found[name].mean() - mean) < 4 * sd / 20, (name, found[name].mean(), found[name].std())
         assert abs(found[name].std() / sd - 1) < 0.15, (name, found[name].std())
