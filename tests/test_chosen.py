@@ -1,7 +1,5 @@
 """Metrics of samples by name: asked for, refused, made every few generations, and the same in a run and by hand."""
 
-from pathlib import Path
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,7 +7,7 @@ import pytest
 
 import collapse_jax as cj
 from collapse_jax.engine.work import Settings, Work
-from collapse_jax.metrics import chosen, reference, registry
+from collapse_jax.metrics import chosen, registry
 
 FIELDS = {"formula": "x", "unit": "", "span": "", "direction": "up", "cost": "n", "source": "here"}
 
@@ -91,7 +89,23 @@ def test_chains_whose_metrics_call_lapack_are_never_vmapped(monkeypatch):
         assert work.layout(work.groups[0]).vmapped is vmapped and work.layout(work.groups[0]).chunk > 1
 
 
-def test_the_reference_page_is_the_registry_s(monkeypatch):
-    monkeypatch.undo()
-    page = (Path(__file__).parents[1] / "docs" / "sample_metrics.md").read_text(encoding="utf-8")
-    assert page == reference.page(), "python -m collapse_jax.metrics.reference > docs/sample_metrics.md"
+def test_parts_of_one_function_are_computed_once(tmp_path):
+    calls = []
+
+    def both(x, weight, y, key):
+        calls.append(1)
+        return {"low": jnp.min(x), "high": jnp.max(x)}
+
+    for part in ("low", "high"):
+        registry.metric(part, "points", least=1, part=part, **FIELDS)(both)
+    e = cj.resolve(experiment(metrics=["low", "high", "shift"]))
+    chain = cj.initial_chain(e, {}, jax.random.key(0))
+    shared = e.source.load(None)
+    record = cj.advance(e, shared, chain, 0)[1]
+    assert len(calls) == 1 and float(record["low"]) < float(record["high"])
+    # What else is asked for changes no value; another rhythm is another computation.
+    alone = cj.advance(cj.resolve(experiment(metrics=["high"])), shared, chain, 0)[1]
+    assert float(alone["high"]) == float(record["high"])
+    calls.clear()
+    cj.advance(cj.resolve(experiment(metrics=["low", "high@2"])), shared, chain, 0)
+    assert len(calls) == 2

@@ -76,7 +76,7 @@ def test_vendi_where_little_is_left():
 
 
 def drawn(name, n, scale, repeats):
-    function = of_kind("points")[name].function
+    function = of_kind("points")[name]
 
     def one(key):
         a, b = jax.random.split(key)

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from made import overlapping
 from sklearn.cluster import KMeans
 from sklearn.mixture import GaussianMixture as Peer
 
@@ -11,14 +12,6 @@ from collapse_jax.families import em
 
 KEY = jax.random.key(0)
 KINDS = ("full", "diag", "spherical", "tied")
-
-
-def overlapping(n=400, seed=0):
-    """Three unequal components that overlap, so that EM takes a while."""
-    rng = np.random.default_rng(seed)
-    which = rng.choice(3, n, p=[0.5, 0.3, 0.2])
-    centres, scales = np.array([[0, 0], [2.5, 0.5], [0.5, 2.5]]), np.array([[1, 0.5], [0.6, 0.9], [0.4, 0.7]])
-    return (centres[which] + scales[which] * rng.normal(size=(n, 2))).astype(np.float32)
 
 
 def start_of(kind, centres):

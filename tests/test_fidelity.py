@@ -144,7 +144,7 @@ def test_frechet_where_little_is_left(dim):
 
 def drawn(n, scale, repeats):
     """The registered metrics of this module in the plane, x normal of this scale and y standard normal: [repeats] each."""
-    mine = {name: m.function for name, m in of_kind("points").items() if m.function.__module__.endswith(".fidelity")}
+    mine = {name: m for name, m in of_kind("points").items() if m.function.__module__.endswith(".fidelity")}
 
     def one(key):
         a, b = jax.random.split(key)
@@ -177,4 +177,4 @@ def test_least_is_where_a_change_of_variance_stands_out(name):
 def test_registered_functions_are_the_parts_of_manifold():
     x, y = jnp.asarray(normals(11, 60, 2)), jnp.asarray(normals(12, 60, 2))
     for name, value in ours(x, y).items():
-        assert float(of_kind("points")[name].function(x, jnp.ones(60), y, KEY)) == pytest.approx(value)
+        assert float(of_kind("points")[name](x, jnp.ones(60), y, KEY)) == pytest.approx(value)

@@ -4,27 +4,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from made import labelled as data
 from scipy import stats
 
 import collapse_jax as cj
-from collapse_jax.data import Slots
 from collapse_jax.families import LinearRegression
 from collapse_jax.families.gram import Gram, drawn, refitted
 from collapse_jax.sources import LinearTask
 from collapse_jax.struct import replace
 
 KEY, R = jax.random.key(5), cj.regimes
-
-
-def data(n, d, noise=1.0, seed=0, empty=3):
-    """Slots with whole-number weights, the last ones empty; and their rows repeated as often as they weigh."""
-    rng = np.random.default_rng(seed)
-    x = rng.normal(size=(n, d))
-    rows = np.concatenate([x, (x @ rng.normal(size=d) + noise * rng.normal(size=n))[:, None]], axis=1).astype(np.float32)
-    weight = rng.integers(1, 4, size=n)
-    padded = np.concatenate([rows, np.full((empty, d + 1), 7.0)]).astype(np.float32)
-    slots = Slots(jnp.asarray(padded), jnp.asarray(np.r_[weight, np.zeros(empty)], float), jnp.zeros(n + empty, jnp.int32))
-    return slots, np.repeat(rows.astype(np.float64), weight, axis=0)
 
 
 def test_statistics_of_parts_join_to_those_of_the_whole():

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from made import labelled as data
 from scipy import stats
 from sklearn.linear_model import Ridge
 
@@ -39,17 +40,6 @@ def trajectories(e, number, seed):
 def chains(experiment, number, seed=0):
     """Records [number, generations + 1] of every metric."""
     return jax.tree.map(np.asarray, trajectories(resolve(experiment), number, seed)[1])
-
-
-def data(n, d, noise=1.0, seed=0, empty=3):
-    """Slots with whole-number weights, the last ones empty; and their rows repeated as often as they weigh."""
-    rng = np.random.default_rng(seed)
-    x = rng.normal(size=(n, d))
-    rows = np.concatenate([x, (x @ rng.normal(size=d) + noise * rng.normal(size=n))[:, None]], axis=1).astype(np.float32)
-    weight = rng.integers(1, 4, size=n)
-    padded = np.concatenate([rows, np.full((empty, d + 1), 7.0)]).astype(np.float32)
-    slots = Slots(jnp.asarray(padded), jnp.asarray(np.r_[weight, np.zeros(empty)], float), jnp.zeros(n + empty, jnp.int32))
-    return slots, np.repeat(rows.astype(np.float64), weight, axis=0)
 
 
 def fitted(family, slots, key=KEY):

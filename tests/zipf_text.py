@@ -43,7 +43,7 @@ def draws(function, times, seed=0):
 
 def values(names, makes, n, times, seed=0):
     """Columns of so many texts of n sequences by each of `makes`, in one program: name -> array [times, makes]."""
-    chosen = {name: REGISTERED[name].function for name in names}
+    chosen = {name: REGISTERED[name] for name in names}
 
     def one(key):
         texts = jnp.stack([make(jax.random.fold_in(key, i), n) for i, make in enumerate(makes)])
@@ -81,7 +81,7 @@ def check_columns(names):
     x[:3] = np.tile(x[:3, :2], 6)
     weight = np.ones(24, np.float32)
     weight[[1, 5, 6, 20]] = 0
-    chosen = {name: REGISTERED[name].function for name in names}
+    chosen = {name: REGISTERED[name] for name in names}
     every = jax.jit(lambda x, weight: {name: f(x, weight, x, jax.random.key(0)) for name, f in chosen.items()})
     values = every(x, weight)
     alone = every(x[weight > 0], np.ones(20, np.float32))

@@ -59,7 +59,12 @@ class Run:
 
     def control_of(self, experiment: int, kind: str = "fresh") -> int | None:
         """The number, in `controls`, of an experiment's control of this kind: "fresh" or "repeated" real data."""
-        return control_chains.controls_of(self.experiments)[1][experiment].get(kind)
+        return self.control_places[experiment].get(kind)
+
+    @functools.cached_property
+    def control_places(self) -> list[dict[str, int]]:
+        """For every experiment, the numbers of its controls by kind."""
+        return control_chains.controls_of(self.experiments)[1]
 
     @property
     def samples(self) -> list[dict[str, Any]]:

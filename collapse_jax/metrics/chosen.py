@@ -10,7 +10,7 @@ from collapse_jax.data import Slots
 from collapse_jax.errors import ConfigError
 from collapse_jax.metrics import bleu, distances, diversity, fidelity, loops, ngrams  # noqa: F401 (they register)
 from collapse_jax.metrics.points import HELD_OUT, held_out
-from collapse_jax.metrics.registry import of_kind
+from collapse_jax.metrics.registry import Metric, of_kind
 
 Array = jax.Array
 OWN = ("distinct_2", "rep_4")  # columns that families of text measure of all their samples anyway
@@ -67,11 +67,19 @@ def measured(experiment: Any, key: Array, params: Any, new: Slots | None, shared
     x, y, known = new.absolute()[:MOST], held_out(shared), of_kind(source.kind)
     if source.labelled:
         x, y = x[:, :-1], y[:, :-1]
-    made: dict[str, Array] = {}
+    groups: dict[tuple[str, int], list[Metric]] = {}
     for name, every in asked.items():
-        own = jax.random.fold_in(key, zlib.crc32(name.encode()) & 0x7FFFFFFF)
-        value = lambda name=name, own=own: known[name].function(x, new.weight[:MOST], y, own).astype(jnp.float32)
-        made[name] = value() if every == 1 else jax.lax.cond(t % every == 0, value, lambda: jnp.float32(jnp.nan))
+        groups.setdefault((known[name].group, every), []).append(known[name])
+    made: dict[str, Array] = {}
+    for (group, every), members in groups.items():
+        own = jax.random.fold_in(key, zlib.crc32(group.encode()) & 0x7FFFFFFF)
+
+        def values(members: list[Metric] = members, own: Array = own) -> dict[str, Array]:
+            out = members[0].function(x, new.weight[:MOST], y, own)
+            return {m.name: (out if m.part is None else out[m.part]).astype(jnp.float32) for m in members}
+
+        nothing = {m.name: jnp.float32(jnp.nan) for m in members}
+        made |= values() if every == 1 else jax.lax.cond(t % every == 0, values, lambda nothing=nothing: nothing)
     return made
 
 

@@ -5,13 +5,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from collapse_jax.metrics.neighbours import nearest_squares, radii
 from collapse_jax.metrics.points import distances, energy_distance
 from collapse_jax.metrics.registry import metric
 
 Array = jax.Array
 DIRECTIONS = 64  # of sliced distances
 HIGHEST = jax.lax.Precision.HIGHEST
-GRID = 512  # quantiles that a one-dimensional distance is summed over
 
 
 def w2_sq_1d(x: Array, y: Array, weight: Array | None = None) -> Array:
@@ -104,19 +104,13 @@ def knn_kl(x: Array, weight: Array, y: Array, key: Any = None, k: int = 5) -> Ar
     """
     there = weight > 0
     n, m, d = jnp.sum(there), len(y), x.shape[1]
-    within = jnp.where(there[None, :] & ~jnp.eye(len(x), dtype=bool), distances(x, x), jnp.inf)
     if min(len(x) - 1, m) < k:
         return jnp.zeros(())
-    rho, nu = kth(within, k), kth(distances(x, y), k)
+    rho, nu = jnp.sqrt(jnp.maximum(radii(x, k, weight), 0.0)), jnp.sqrt(nearest_squares(y, x, k)[-1])
     floor = 1e-6 * jnp.median(nu) + 1e-30
     term = jnp.where(there, jnp.log(jnp.maximum(nu, floor)) - jnp.log(jnp.maximum(rho, floor)), 0.0)
     value = d * jnp.sum(jnp.where(jnp.isfinite(term), term, 0.0)) / jnp.maximum(n, 1) + jnp.log(m / jnp.maximum(n - 1, 1))
     return jnp.where(n > k, value, 0.0)
-
-
-def kth(r: Array, k: int) -> Array:
-    """The k-th smallest of every row of r [n, m], equal ones counted each: [n]."""
-    return jax.lax.top_k(-r, k)[0][:, -1] * -1
 
 
 @metric(

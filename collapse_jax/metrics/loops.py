@@ -52,63 +52,39 @@ def loop_length(tokens: Array, times: int = 3, share: float = 0.25) -> Array:
     return jax.lax.fori_loop(1, length // 4 + 1, lag, jnp.zeros(n, jnp.int32))
 
 
-def _longest_repeat(x: Array, weight: Array, y: Array, key: Array) -> Array:
-    return weighted_mean(longest_repeat(x), weight)
+def repeats(x: Array, weight: Array, y: Array, key: Array) -> dict[str, Array]:
+    """longest_repeat and repeat_over_half of sequences x [N, L] with weights [N]."""
+    longest = longest_repeat(x)
+    over = 2 * longest > x.shape[1]
+    return {"longest_repeat": weighted_mean(longest, weight), "repeat_over_half": weighted_mean(over, weight)}
 
 
-def _repeat_over_half(x: Array, weight: Array, y: Array, key: Array) -> Array:
-    return weighted_mean(2 * longest_repeat(x) > x.shape[1], weight)
+def endings(x: Array, weight: Array, y: Array, key: Array) -> dict[str, Array]:
+    """looping and loop_tokens of sequences x [N, L] with weights [N]."""
+    looped = loop_length(x)
+    return {"looping": weighted_mean(looped > 0, weight), "loop_tokens": weighted_mean(looped / x.shape[1], weight)}
 
 
-def _looping(x: Array, weight: Array, y: Array, key: Array) -> Array:
-    return weighted_mean(loop_length(x) > 0, weight)
-
-
-def _loop_tokens(x: Array, weight: Array, y: Array, key: Array) -> Array:
-    return weighted_mean(loop_length(x) / x.shape[1], weight)
-
-
-metric(
-    "longest_repeat",
-    "tokens",
-    formula="mean over sequences of the longest stretch that stands at two places",
-    unit="tokens",
-    span="[0, L - 1]",
-    direction="up",
-    cost="O(n L²)",
-    source="longest repeated substring (Gusfield 1997), by comparison at every lag",
-    least=16,
-)(_longest_repeat)
-metric(
-    "repeat_over_half",
-    "tokens",
-    formula="share of sequences whose longest repeated stretch is over L/2",
-    unit="share",
-    span="[0, 1]",
-    direction="up",
-    cost="O(n L²)",
-    source="as longest_repeat",
-    least=16,
-)(_repeat_over_half)
-metric(
-    "looping",
-    "tokens",
-    formula="share of sequences that end in one phrase of p <= L/4 tokens at least thrice on end, over at least L/4 tokens",
-    unit="share",
-    span="[0, 1]",
-    direction="up",
-    cost="O(n L²)",
-    source="after Holtzman et al. 2020, who count a phrase thrice at the end",
-    least=16,
-)(_looping)
-metric(
-    "loop_tokens",
-    "tokens",
-    formula="share of all tokens that are in such loops",
-    unit="share",
-    span="[0, 1]",
-    direction="up",
-    cost="O(n L²)",
-    source="as looping",
-    least=16,
-)(_loop_tokens)
+STRETCH = "mean over sequences of the longest stretch that stands at two places"
+HALF = "share of sequences whose longest repeated stretch is over L/2"
+GUSFIELD = "longest repeated substring (Gusfield 1997), by comparison at every lag"
+HOLTZMAN = "after Holtzman et al. 2020, who count a phrase thrice at the end"
+LOOP = "share of sequences that end in one phrase of p <= L/4 tokens at least thrice on end, over at least L/4 tokens"
+for _name, _formula, _unit, _span, _source, _function in (
+    ("longest_repeat", STRETCH, "tokens", "[0, L - 1]", GUSFIELD, repeats),
+    ("repeat_over_half", HALF, "share", "[0, 1]", "as longest_repeat", repeats),
+    ("looping", LOOP, "share", "[0, 1]", HOLTZMAN, endings),
+    ("loop_tokens", "share of all tokens that are in such loops", "share", "[0, 1]", "as looping", endings),
+):
+    metric(
+        _name,
+        "tokens",
+        formula=_formula,
+        unit=_unit,
+        span=_span,
+        direction="up",
+        cost="O(n L²)",
+        source=_source,
+        least=16,
+        part=_name,
+    )(_function)

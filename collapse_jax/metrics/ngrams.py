@@ -1,5 +1,7 @@
 """How rich generated text is: counts, entropy and variety of its n-grams, and the columns distinct, rep and diversity."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
@@ -55,82 +57,53 @@ def type_token_ratio(tokens: Array, weight: Array, budget: int = BUDGET) -> Arra
     return jnp.sum(seen) / jnp.maximum(drawn, 1.0)
 
 
-def diversity(tokens: Array, weight: Array) -> Array:
-    """Π_{n=2..4} (1 - mean rep-n) of tokens [N, L] with weights [N], in (0, 1] (Su et al. 2022); nothing there: 1.
+def repetition(tokens: Array, weight: Array, y: Array | None = None, key: Array | None = None) -> dict[str, Array]:
+    """rep_2, rep_3, rep_4: means over sequences of tokens [N, L] with weights [N]; diversity: Π (1 - them), in (0, 1] (Su et al. 2022).
 
-    Of 512 sequences of 64 tokens, p ∝ 1/rank over 1,000 types: mean 0.9756, standard deviation 0.0010; of 16 sequences the
-    same mean, and 0.007. Raises ValueError where L < 4.
+    Nothing there: diversity 1. Of 512 sequences of 64 tokens, p ∝ 1/rank over 1,000 types: diversity's mean 0.9756, standard
+    deviation 0.0010; of 16 sequences the same mean, and 0.007. Raises ValueError where L < 4.
     """
-    shares = [1 - weighted_mean(rep_n(tokens, n), weight) for n in (2, 3, 4)]
-    return shares[0] * shares[1] * shares[2]
+    found = {f"rep_{n}": weighted_mean(rep_n(tokens, n), weight) for n in (2, 3, 4)}
+    return found | {"diversity": jnp.prod(1 - jnp.stack(list(found.values())))}
 
 
-def _distinct(n: int) -> None:
-    metric(
-        f"distinct_{n}",
-        "tokens",
-        formula=f"different {n}-grams / {n}-grams of all sequences; depends on how many there are",
-        unit="share",
-        span="(0, 1]",
-        direction="down",
-        cost="O(n L log(n L))",
-        source="Li et al. 2016",
-        least=16,
-    )(lambda x, weight, y, key: distinct_n(x, n, weight > 0))
+def diversity(tokens: Array, weight: Array) -> Array:
+    """`repetition`'s diversity: []."""
+    return repetition(tokens, weight)["diversity"]
 
 
-def _rep(n: int) -> None:
-    metric(
-        f"rep_{n}",
-        "tokens",
-        formula=f"mean over sequences of 1 - different {n}-grams / {n}-grams" + "; seq-rep-4 without a prompt" * (n == 4),
-        unit="share",
-        span="[0, 1)",
-        direction="up",
-        cost="O(n L log L)",
-        source="Welleck et al. 2020",
-        least=16,
-    )(lambda x, weight, y, key: weighted_mean(rep_n(x, n), weight))
+def column(name: str, formula: str, unit: str, span: str, direction: str, source: str, **fields: Any) -> Any:
+    """`registry.metric` with what all columns of this file have in common."""
+    cost = "O(n L log L)" if "part" in fields else "O(n L log(n L))"  # sequence by sequence, or all of them sorted together
+    return metric(
+        name, "tokens", formula=formula, unit=unit, span=span, direction=direction, cost=cost, source=source, least=16, **fields
+    )
 
 
-def _entropy(n: int) -> None:
-    metric(
-        f"entropy_{n}",
-        "tokens",
-        formula=f"-Σ p ln p over the {n}-grams of all sequences (plug-in; depends on how many there are)",
-        unit="nats",
-        span="[0, ∞)",
-        direction="down",
-        cost="O(n L log(n L))",
-        source="Shannon 1948",
-        least=16,
-    )(lambda x, weight, y, key: ngram_entropy(x, n, weight))
+def register(n: int) -> None:
+    """The columns distinct_n and entropy_n, and of n + 1 the column rep."""
+    budget = f"{n}-grams of all sequences"
+    distinct = f"different {n}-grams / {budget}; depends on how many there are"
+    column(f"distinct_{n}", distinct, "share", "(0, 1]", "down", "Li et al. 2016")(
+        lambda x, weight, y, key: distinct_n(x, n, weight > 0)
+    )
+    entropy = f"-Σ p ln p over the {budget} (plug-in; depends on how many there are)"
+    column(f"entropy_{n}", entropy, "nats", "[0, ∞)", "down", "Shannon 1948")(
+        lambda x, weight, y, key: ngram_entropy(x, n, weight)
+    )
+    again, name = f"mean over sequences of 1 - different {n + 1}-grams / {n + 1}-grams", f"rep_{n + 1}"
+    again += "; seq-rep-4 without a prompt" * (n == 3)
+    column(name, again, "share", "[0, 1)", "up", "Welleck et al. 2020", part=name)(repetition)
 
 
 for _n in (1, 2, 3):
-    _distinct(_n)
-    _rep(_n + 1)
-    _entropy(_n)
-
-metric(
-    "diversity",
-    "tokens",
-    formula="Π_{n=2..4} (1 - rep_n)",
-    unit="share",
-    span="(0, 1]",
-    direction="down",
-    cost="O(n L log L)",
-    source="Su et al. 2022",
-    least=16,
-)(lambda x, weight, y, key: diversity(x, weight))
-metric(
+    register(_n)
+column("diversity", "Π_{n=2..4} (1 - rep_n)", "share", "(0, 1]", "down", "Su et al. 2022", part="diversity")(repetition)
+column(
     "type_token_ratio",
-    "tokens",
-    formula=f"different tokens / tokens of {BUDGET} drawn without putting back, in the mean",
-    unit="share",
-    span="(0, 1]",
-    direction="down",
-    cost="O(n L log(n L))",
-    source="Hurlbert 1971; McCarthy & Jarvis 2007",
-    least=16,
+    f"different tokens / tokens of {BUDGET} drawn without putting back, in the mean",
+    "share",
+    "(0, 1]",
+    "down",
+    "Hurlbert 1971; McCarthy & Jarvis 2007",
 )(lambda x, weight, y, key: type_token_ratio(x, weight))

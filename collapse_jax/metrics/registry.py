@@ -15,7 +15,8 @@ class Metric:
     formula, unit, span (range), cost (in n generated and m real samples) and source (paper) are text for the reference page;
     direction: where collapse moves it; least: samples below which it mostly measures its own noise, and is not in "all".
     function(x, weight, y, key) -> scalar array, pure, of static shapes; lapack: it calls LAPACK, so that chains which measure it
-    are never vmapped on CPUs (see engine.parallel.layout).
+    are never vmapped on CPUs (see engine.parallel.layout); part: the function gives a dictionary, of which this is one entry:
+    columns of one function are computed together.
     """
 
     name: str
@@ -29,6 +30,17 @@ class Metric:
     least: int
     function: Callable[..., Any]
     lapack: bool = False
+    part: str | None = None
+
+    def __call__(self, x: Any, weight: Any, y: Any, key: Any) -> Any:
+        """Its value for one set of samples: []."""
+        out = self.function(x, weight, y, key)
+        return out if self.part is None else out[self.part]
+
+    @property
+    def group(self) -> str:
+        """What its random key is derived from: its own name, or that of the function whose parts share one."""
+        return self.name if self.part is None else self.function.__name__
 
 
 REGISTERED: dict[str, Metric] = {}
