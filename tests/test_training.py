@@ -86,6 +86,28 @@ def test_l2_decay_is_part_of_the_gradient_and_decoupled_decay_is_not():
     np.testing.assert_allclose(moved(replace(line, decay="l2")), 0.1, rtol=1e-3)
 
 
+def test_adams_numbers_are_leaves_and_do_as_the_paper_says():
+    """Three steps of Kingma & Ba's algorithm 1, written out in NumPy, for two recipes in one compiled program."""
+    samples, traces = np.asarray([1.0, -2.0, 4.0], np.float32), []
+    train = Slots(jnp.asarray(samples), jnp.ones(3), jnp.zeros(3, jnp.int32))
+
+    def loss(params, batch, key):
+        traces.append(1)
+        return jnp.mean((params["x"] - batch) ** 2)
+
+    line = Line(batch=3, budget=Steps(3), schedule="constant", weight_decay=0.0, warmup=0.0, clip=float("inf"))
+    fit = jax.jit(lambda line: line.train(KEY, {"x": jnp.float32(0)}, train, loss, None)[0]["x"])
+    for b1, b2, eps in ((0.9, 0.99, 1e-8), (0.5, 0.7, 0.3)):
+        x = first = second = 0.0
+        for t in (1, 2, 3):
+            slope = 2 * (x - samples.mean())
+            first, second = b1 * first + (1 - b1) * slope, b2 * second + (1 - b2) * slope**2
+            x -= 0.1 * (first / (1 - b1**t)) / (np.sqrt(second / (1 - b2**t)) + eps)
+        numbers = {"learning_rate": 0.1, "b1": b1, "b2": b2, "eps": eps}
+        np.testing.assert_allclose(fit(replace(line, **numbers)), x, rtol=1e-5)
+    assert len(traces) == 1
+
+
 def test_the_rate_rises_and_falls_as_said():
     family = Line(learning_rate=1.0, warmup=0.1, final_rate=0.1)
     rates = [float(family.rate(jnp.int32(i), jnp.int32(100))) for i in range(100)]
@@ -105,6 +127,8 @@ def test_the_rate_rises_and_falls_as_said():
         ({"decay": "none"}, "family.decay"),
         ({"select": "first"}, "family.select"),
         ({"b2": 1.0}, "family.b2"),
+        ({"b1": -0.1}, "family.b1"),
+        ({"eps": float("nan")}, "family.eps"),
         ({"budget": 3}, "family.budget"),
         ({"learning_rate": float("inf")}, "family.learning_rate"),
     ],

@@ -24,9 +24,9 @@ class Trained:
     """The recipe of a neural family, as fields that it takes by name.
 
     learning_rate, weight_decay, clip (gradient norm; inf: off): leaves; warmup, final_rate: shares of the steps and of the
-    rate, leaves; schedule: "cosine" or "constant" after the warm-up; decay: "decoupled" (AdamW) or "l2" (added to the
-    gradient, as PyTorch's Adam does); b2: Adam's second moment; budget: Epochs(n) or Steps(n); accumulate: slices that a
-    batch's gradient is summed over (None: the family's own choice).
+    rate, leaves; b1, b2, eps: Adam's (Kingma & Ba 2015, algorithm 1), leaves; schedule: "cosine" or "constant" after the
+    warm-up; decay: "decoupled" (AdamW) or "l2" (added to the gradient, as PyTorch's Adam does); budget: Epochs(n) or Steps(n);
+    accumulate: slices that a batch's gradient is summed over (None: the family's own choice).
     select: "last" parameters of a fit, or the "best" on validation data out of `evaluations` looks; patience: stop after so
     many looks without a better one (None: never).
     A training set's fractional weights say how often a sample is drawn; empty slots never are.
@@ -36,7 +36,6 @@ class Trained:
     budget: Any = static(default=Epochs(6))
     schedule: str = static(default="cosine")
     decay: str = static(default="decoupled")
-    b2: float = static(default=0.99)
     accumulate: int | None = static(default=None)
     select: str = static(default="last")
     evaluations: int = static(default=4)
@@ -46,6 +45,9 @@ class Trained:
     final_rate: Any = 0.1
     weight_decay: Any = 0.01
     clip: Any = 1.0
+    b1: Any = 0.9
+    b2: Any = 0.99
+    eps: Any = 1e-8
 
     neural = True
     trained = True
@@ -63,8 +65,8 @@ class Trained:
         choice("family.schedule", self.schedule, ("cosine", "constant"))
         choice("family.decay", self.decay, ("decoupled", "l2"))
         choice("family.select", self.select, ("last", "best"))
-        number("family.b2", self.b2, 0, 0.999999)
-        for name, high in (("learning_rate", 1e3), ("weight_decay", 1e3), ("warmup", 1), ("final_rate", 1)):
+        rates = {"learning_rate": 1e3, "weight_decay": 1e3, "warmup": 1, "final_rate": 1}
+        for name, high in (rates | {"b1": 0.999999, "b2": 0.999999, "eps": 1}).items():
             number(f"family.{name}", getattr(self, name), 0, high)
         number("family.clip", self.clip, 0, above=True, note=", or infinity", infinite=True)
         budgets.check(self.budget)
@@ -79,8 +81,8 @@ class Trained:
 
     def optimiser(self, dtype: Any) -> optax.GradientTransformation:
         """Clipping and Adam with weight decay, for a rate of 1 and parameters of this type."""
-        clip, weight_decay = jnp.asarray(self.clip, dtype), jnp.asarray(self.weight_decay, dtype)
-        decay, adam = optax.add_decayed_weights(weight_decay), optax.scale_by_adam(b2=self.b2)
+        clip, weight_decay, *moments = (jnp.asarray(x, dtype) for x in (self.clip, self.weight_decay, self.b1, self.b2, self.eps))
+        decay, adam = optax.add_decayed_weights(weight_decay), optax.scale_by_adam(*moments)
         rest = (adam, decay) if self.decay == "decoupled" else (decay, adam)
         return optax.chain(optax.clip_by_global_norm(clip), *rest)
 
