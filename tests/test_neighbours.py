@@ -21,6 +21,20 @@ def test_nearest_squares_are_scipys_sorted(n, q, dim, k):
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5 * dim)
 
 
+@pytest.mark.parametrize("k", [1, 2, 3, 5])
+@pytest.mark.parametrize("dim", [1, 2, 12])
+def test_they_are_so_however_the_compiler_fuses_what_comes_before(dim, k):
+    """50 shifted points: XLA may round a distance in two ways within one program, and a search for the least must not mind."""
+    points, queries = normals(6, 50, dim, scale=2.0), normals(7, 60, dim, shift=0.5)
+    expected = np.sort(cdist(queries, points, "sqeuclidean"), axis=1)[:, :k].T
+
+    @jax.jit
+    def moved(points, queries):
+        return nearest_squares(points - jnp.mean(queries, axis=0), queries - jnp.mean(queries, axis=0), k)
+
+    np.testing.assert_allclose(moved(points, queries), expected, rtol=1e-4, atol=1e-5 * dim)
+
+
 def test_smallest_are_numpys_with_ties_and_infinities():
     values = np.random.default_rng(0).integers(0, 40, (500, 30)).astype(np.float32)
     values[np.random.default_rng(1).random(values.shape) < 0.3] = np.inf

@@ -51,3 +51,34 @@ def test_no_tail_is_fully_covered_and_weighs_nothing():
     found = metrics.tails(jnp.array([1.0, 0, 0, 0]), even)
     assert float(found["tail_coverage"]) == 1
     assert float(found["tail_mass"]) == 0
+
+
+def test_hellinger_by_hand_and_from_the_overlap():
+    half = jnp.array([0.5, 0.5, 0.0])
+    assert np.isclose(metrics.hellinger(half, jnp.array([0.5, 0.0, 0.5])), np.sqrt(0.5))
+    assert float(metrics.hellinger(half, jnp.array([0.0, 0.0, 1.0]))) == 1 and float(metrics.hellinger(half, half)) == 0
+    p, q = np.random.default_rng(0).dirichlet(np.ones(20), 2)
+    expected = np.sqrt(1 - np.sqrt(p * q).sum())
+    found = float(metrics.hellinger(jnp.asarray(p, jnp.float32), jnp.asarray(q, jnp.float32)))
+    assert np.isclose(found, expected, rtol=1e-5)
+    tv = 0.5 * np.abs(p - q).sum()
+    assert found**2 <= tv <= found * np.sqrt(2)
+
+
+def test_tails_at_several_shares_lie_within_one_another():
+    found = {name: float(value) for name, value in metrics.tails_at(P, P0).items()}
+    # The last possible state alone is the rarest 1 %, with the one before 4 % of at most 5, and with .05 9 % of at most 10.
+    assert found["tail_mass_1"] == 0 and found["tail_coverage_1"] == 0
+    assert found["tail_mass_5"] == 0 and found["tail_coverage_5"] == 0
+    assert np.isclose(found["tail_mass_10"], 0.1) and np.isclose(found["tail_coverage_10"], 1 / 3)
+    for name, value in metrics.tails_at(P0, P0).items():
+        assert float(value) <= int(name.rsplit("_")[-1]) / 100 + 1e-6 if "mass" in name else float(value) == 1
+    of_tail = metrics.tails(P, P0)
+    assert found["tail_mass_10"] == of_tail["tail_mass"] and found["tail_coverage_10"] == of_tail["tail_coverage"]
+    wide = np.random.default_rng(1).dirichlet(np.full(300, 0.3))
+    p = np.random.default_rng(2).multinomial(100, wide) / 100
+    for share in (0.01, 0.05, 0.1):
+        rarest = np.argsort(wide)[: (np.cumsum(np.sort(wide)) <= share).sum()]
+        found = metrics.tails_at(jnp.asarray(p, jnp.float32), jnp.asarray(wide, jnp.float32), (share,))
+        assert np.isclose(found[f"tail_mass_{share:.0%}"[:-1]], p[rarest].sum(), atol=1e-6)
+        assert np.isclose(found[f"tail_coverage_{share:.0%}"[:-1]], (p[rarest] > 0).mean(), atol=1e-6)

@@ -75,16 +75,25 @@ def smallest(values: Array, k: int) -> Array:
 
 
 def taken(values: Array, k: int) -> tuple[Array, Array]:
-    """The k smallest of every column of values [n, q] and their rows, taken out one by one: each [k, q]; beyond n, inf."""
+    """The k smallest of every column of values [n, q] and their rows, taken out one by one: each [k, q]; beyond n, inf.
+
+    A loop, so that its values lie in memory: XLA would compute them anew for the minimum and for the search of its row, and
+    round them differently.
+    """
     if k == 1:
         return jnp.min(values, axis=0)[None], jnp.argmin(values, axis=0)[None]
-    row = jnp.arange(len(values), dtype=jnp.int32)[:, None]
-    least, rows = [], []
-    for _ in range(k):
-        least.append(jnp.min(values, axis=0))
-        rows.append(jnp.min(jnp.where(values == least[-1], row, NOWHERE), axis=0))
-        values = jnp.where(row == rows[-1], jnp.inf, values)
-    return jnp.stack(least), jnp.minimum(jnp.stack(rows), len(values) - 1)
+    n, q = values.shape
+    row = jnp.arange(n, dtype=jnp.int32)[:, None]
+
+    def take(i: Array, state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+        values, least, rows = state
+        smallest = jnp.min(values, axis=0)
+        found = jnp.min(jnp.where(values == smallest, row, NOWHERE), axis=0)
+        return jnp.where(row == found, jnp.inf, values), least.at[i].set(smallest), rows.at[i].set(found)
+
+    none = (values, jnp.zeros((k, q), values.dtype), jnp.zeros((k, q), jnp.int32))
+    _, least, rows = jax.lax.fori_loop(0, k, take, none)
+    return least, jnp.minimum(rows, n - 1)
 
 
 def radii(x: Array, k: int, weight: Array | None = None) -> Array:

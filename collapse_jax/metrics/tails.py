@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 
 Array = jax.Array
+SHARES = (0.01, 0.05, 0.1)  # of mass, of the tails that `tails_at` measures
 TAIL = 0.1  # the tail: the rarest states that together hold at most this share of the source's mass
 ROUNDING = 1e-5  # by which a float32 sum of probabilities may exceed TAIL
 
@@ -63,6 +64,25 @@ def tv(p: Array, q: Array) -> Array:
     return 0.5 * jnp.sum(jnp.abs(p - q))
 
 
+def hellinger(p: Array, q: Array) -> Array:
+    """Hellinger distance √(½ Σ (√p - √q)²), in [0, 1]: 1 where no state is in both (Hellinger 1909); NaN where p or q is."""
+    return jnp.sqrt(0.5 * jnp.sum((jnp.sqrt(p) - jnp.sqrt(q)) ** 2))
+
+
+def tails_at(p: Array, p0: Array, shares: tuple[float, ...] = SHARES) -> dict[str, Array]:
+    """tail_mass_1, tail_coverage_1, tail_mass_5 …: of p [K] over the tails that hold at most 1, 5 and 10 % of the source p0 [K].
+
+    shares: of the source's mass, in (0, 1), whole per cents for distinct names. The smaller the share, the earlier collapse
+    takes it (Shumailov et al. 2024 call this early collapse). Values as of `tail_mass` and `tail_coverage`.
+    """
+    found: dict[str, Array] = {}
+    for share in shares:
+        rare = tail(p0, share) & (p0 > 0)
+        name = round(100 * share)
+        found |= {f"tail_mass_{name}": tail_mass(p, rare), f"tail_coverage_{name}": tail_coverage(p, rare)}
+    return found
+
+
 def tails(p: Array, p0: Array) -> dict[str, Array]:
     """All of these for the model's probabilities p [K] against the source's p0 [K]; `kl` is KL(model ‖ source)."""
     rare = tail(p0) & (p0 > 0)
@@ -74,4 +94,5 @@ def tails(p: Array, p0: Array) -> dict[str, Array]:
         "entropy": entropy(p),
         "kl": kl(p, p0),
         "tv": tv(p, p0),
+        "hellinger": hellinger(p, p0),
     }
