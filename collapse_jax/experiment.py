@@ -186,7 +186,7 @@ def begin(e: Experiment, shared: Shared, key: Array, real: Any, params: Any, inf
     around = surroundings(e, shared, params)
     store = e.regime.begin(real, around)
     params = e.family.resized(params, around["slots"])
-    first = params if e.curation or e.family.remembers else None
+    first = params if e.curation or e.family.remembers or chosen.remembers(e) else None
     context = Context(first, params, e.family, shared, jnp.int32(0), e.decoding)
     shapes = jax.eval_shape(lambda key: references(e, key, context), key)
     return Chain(key, store, params, jnp.int32(-1), first, jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes), info)
@@ -262,7 +262,8 @@ def advance(experiment: Experiment, shared: Shared, chain: Chain, t: Array | int
             record["kept"] = kept
     record |= metrics if isinstance(e.metrics, str) else {n: metrics[n] for n in chosen.named(e.metrics) if n in metrics}
     looked_at = None if getattr(family, "statistics", False) else new
-    record |= chosen.measured(e, phase_key(chain.key, t, EXTRA), params, looked_at, around, jnp.asarray(t))
+    train = None if looked_at is None else e.regime.training_set(chain.store, around)
+    record |= chosen.measured(e, phase_key(chain.key, t, EXTRA), params, looked_at, around, jnp.asarray(t), train)
     record["failed"] = failed >= 0
     store, _ = e.regime.compose(phase_key(chain.key, t, COMPOSE), chain.store, new, around, t)
     return Chain(chain.key, store, params, failed, first, reference, chain.info), record

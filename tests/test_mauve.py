@@ -10,7 +10,7 @@ from zipf_text import draws
 
 import collapse_jax as cj
 from collapse_jax.families import network
-from collapse_jax.metrics.mauve import clusters, curve_area, divergence_curve, features, histograms, mauve, prepared
+from collapse_jax.metrics.mauve import clusters, curve_area, divergence_curve, histograms, mauve, prepared
 
 KEY = jax.random.key(0)
 JITTED = jax.jit(mauve, static_argnames=("k", "pca"))
@@ -141,7 +141,7 @@ def test_features_are_the_state_after_the_last_token():
     @jax.jit
     def both(key):
         params = family.init(key, {})
-        found = features(family, params, tokens)
+        found = family.features(params, tokens)
         return found, found @ network.output(params).T, family.logits(params, tokens)[:, -1]
 
     found, mine, theirs = both(KEY)

@@ -66,7 +66,7 @@ def test_hellinger_by_hand_and_from_the_overlap():
 
 
 def test_tails_at_several_shares_lie_within_one_another():
-    found = {name: float(value) for name, value in metrics.tails_at(P, P0).items()}
+    found = {name: float(value) for name, value in metrics.tails_at(P, P0, (0.01, 0.05, 0.1)).items()}
     # The last possible state alone is the rarest 1 %, with the one before 4 % of at most 5, and with .05 9 % of at most 10.
     assert found["tail_mass_1"] == 0 and found["tail_coverage_1"] == 0
     assert found["tail_mass_5"] == 0 and found["tail_coverage_5"] == 0

@@ -19,7 +19,6 @@ from collapse_jax.errors import ConfigError
 from collapse_jax.experiment import Chain, Experiment, advance, begin, found, initial_chain
 from collapse_jax.metrics import chosen
 from collapse_jax.metrics.chosen import parsed
-from collapse_jax.metrics.registry import of_kind
 
 DECISIVE = ("chains", "seed", "chunk")  # settings that change results; devices, stride and keep do not
 LONGEST = 1024  # generations in one visit's buffer, at most
@@ -110,12 +109,15 @@ class Work:
 
     def shared(self, experiment: Experiment) -> Any:
         """The arrays that all chains of an experiment share, loaded once per source and placed on every device."""
-        structure = jax.tree.structure(experiment.source)
+        structure: Any = jax.tree.structure(experiment.source)
         if structure not in self.tables:
             tables = dict(experiment.source.load(self.folder))
             check_finite(experiment, tables)
             if self.base is not None:
                 tables["base"] = self.base
+            for e in self.settled:
+                if jax.tree.structure(e.source) == structure:
+                    tables |= {name: table for name, table in chosen.tables(e, tables).items() if name not in tables}
             everywhere = parallel.layout(1, 1, 1, self.devices, self.settings.parallelism).everywhere
             self.tables[structure] = jax.device_put(tables, everywhere)
         return self.tables[structure]
@@ -326,7 +328,7 @@ def check_metrics(e: Experiment, shared: Any) -> None:
     """Raise ConfigError where an experiment asks for a metric that its family does not give."""
     if not isinstance(e.metrics, str):
         own = set(record_shapes(dataclasses.replace(e, metrics="default"), shared)) - {"sample"}
-        known = own | set(of_kind(e.source.kind))
+        known = own | set(chosen.fitting(e))
         for text in e.metrics:
             name, every = parsed(text)
             if name not in known:

@@ -127,6 +127,11 @@ class Transformer(Trained, Family):
         h = network.hidden(params, self.shape, jnp.concatenate([start, tokens], axis=1))[:, 1:]
         return jnp.matmul(h, network.output(params).T.astype(h.dtype)).astype(jnp.float32)
 
+    def features(self, params: Any, tokens: Array) -> Array:
+        """The last hidden state of every sequence of tokens [n, L <= block], which has read all of it: float32 [n, width]."""
+        start = jnp.full((tokens.shape[0], 1), self.vocabulary, tokens.dtype)
+        return network.hidden(params, self.shape, jnp.concatenate([start, tokens], axis=1))[:, -1].astype(jnp.float32)
+
     def measure(self, key: Array, params: Any, samples: Slots | None, shared: Shared) -> dict[str, Array]:
         """perplexity on the real test split (exp of total nll / total tokens), and metrics.text of the generated blocks."""
         assert samples is not None

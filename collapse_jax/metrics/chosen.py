@@ -1,20 +1,48 @@
 """Which metrics of samples an experiment asks for, by name and how often, and their values."""
 
 import zlib
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from collapse_jax.data import Slots
 from collapse_jax.errors import ConfigError
-from collapse_jax.metrics import bleu, distances, diversity, fidelity, loops, ngrams  # noqa: F401 (they register)
+from collapse_jax.metrics import (  # noqa: F401 (they register)  # noqa: F401
+    bleu,
+    copies,
+    distances,
+    diversity,
+    fidelity,
+    frequencies,
+    loops,
+    mauve,
+    memory,
+    ngrams,
+    outskirts,
+    sequences,
+    tails,
+)
 from collapse_jax.metrics.points import HELD_OUT, held_out
 from collapse_jax.metrics.registry import Metric, of_kind
+from collapse_jax.sources.base import Source
 
 Array = jax.Array
 OWN = ("distinct_2", "rep_4")  # columns that families of text measure of all their samples anyway
 MOST = 2048  # generated samples that a metric looks at, at most
+# What a metric may need of its experiment. "features" are hidden states, which no family but the transformer has.
+FITS: dict[str, Callable[[Any], bool]] = {
+    "probabilities": lambda e: hasattr(e.source, "probabilities") and hasattr(e.family, "states"),
+    "modes": lambda e: hasattr(e.source, "centres"),
+    "density": lambda e: type(e.source).log_prob is not Source.log_prob and not e.source.labelled,
+    "classes": lambda e: e.source.classes > 1,
+    "training": lambda e: not getattr(e.family, "statistics", False),
+    "text": lambda e: hasattr(e.source, "tokenizer"),
+    "likelihood": lambda e: e.family.has_density,
+    "features": lambda e: hasattr(e.family, "features"),
+}
 
 
 def parsed(text: str) -> tuple[str, int]:
@@ -38,7 +66,7 @@ def extra(experiment: Any) -> dict[str, int]:
     """
     if experiment.metrics == "default":
         return {}
-    known = {name: m for name, m in of_kind(experiment.source.kind).items() if name not in OWN}
+    known = {name: m for name, m in fitting(experiment).items() if name not in OWN}
     n = looked_at(experiment)
     if experiment.metrics == "all":
         return {name: 1 for name, m in known.items() if m.least <= n}
@@ -50,23 +78,61 @@ def extra(experiment: Any) -> dict[str, int]:
     return {name: every for name, every in found.items() if name in known}
 
 
+def fitting(experiment: Any) -> dict[str, Metric]:
+    """The metrics of samples that an experiment's source and family allow, by name."""
+    known = of_kind(experiment.source.kind)
+    return {name: m for name, m in known.items() if all(FITS[need](experiment) for need in m.needs)}
+
+
+def needed(experiment: Any) -> set[str]:
+    """What the metrics that it asks for need, of `registry.NEEDS`."""
+    known = fitting(experiment)
+    return {need for name in extra(experiment) for need in known[name].needs}
+
+
+def remembers(experiment: Any) -> bool:
+    """Whether one of them asks for the parameters of generation 0."""
+    return bool(needed(experiment) & {"likelihood", "features"})
+
+
+def tables(experiment: Any, shared: Any) -> dict[str, Any]:
+    """What they need besides what the source loaded, made once on the host: "classifier" and "grams" of the training text."""
+    needs, made = needed(experiment), dict[str, Any]()
+    if "classes" in needs:
+        real = np.asarray(experiment.source.draw(jax.random.key(0), limited(experiment, shared), shared))
+        made["classifier"] = diversity.logistic(real[:, :-1], real[:, -1], experiment.source.classes)
+    if "text" in needs:
+        made["grams"] = copies.gram_tables(shared["train"])
+    return made
+
+
+def limited(experiment: Any, shared: Any) -> int:
+    """How many real samples the classifier is fitted to: 10,000, or as many as there are."""
+    return min(10_000, experiment.source.limit_of(shared) or 10_000)
+
+
 def looked_at(experiment: Any) -> int:
     """How many generated samples a metric sees."""
-    return HELD_OUT if getattr(experiment.family, "statistics", False) else min(MOST, experiment.samples.capacity)
+    if not getattr(experiment.family, "statistics", False):
+        return int(min(MOST, experiment.samples.capacity))
+    return MOST if experiment.source.kind == "states" else HELD_OUT  # what is then drawn for this: states cost little
 
 
-def measured(experiment: Any, key: Array, params: Any, new: Slots | None, shared: Any, t: Array) -> dict[str, Array]:
+def measured(
+    experiment: Any, key: Array, params: Any, new: Slots | None, shared: Any, t: Array, train: Any = None
+) -> dict[str, Array]:
     """Their values; NaN in generations that one is not made in. new: generated samples (None: some are drawn for this)."""
     asked = extra(experiment)
     if not asked:
         return {}
     family, source = experiment.family, experiment.source
     if new is None:
-        drawn = family.sample(jax.random.fold_in(key, 0), params, HELD_OUT, experiment.decoding)
+        drawn = family.sample(jax.random.fold_in(key, 0), params, looked_at(experiment), experiment.decoding)
         new = Slots.of(drawn, t + 1, family.frame(params))
     x, y, known = new.absolute()[:MOST], held_out(shared), of_kind(source.kind)
     if source.labelled:
         x, y = x[:, :-1], y[:, :-1]
+    around = {**shared, "family": family, "params": params, "decoding": experiment.decoding, "train": train, "t": t}
     groups: dict[tuple[str, int], list[Metric]] = {}
     for name, every in asked.items():
         groups.setdefault((known[name].group, every), []).append(known[name])
@@ -75,7 +141,7 @@ def measured(experiment: Any, key: Array, params: Any, new: Slots | None, shared
         own = jax.random.fold_in(key, zlib.crc32(group.encode()) & 0x7FFFFFFF)
 
         def values(members: list[Metric] = members, own: Array = own) -> dict[str, Array]:
-            out = members[0].function(x, new.weight[:MOST], y, own)
+            out = members[0].function(x, new.weight[:MOST], y, own, *([around] if members[0].needs else []))
             return {m.name: (out if m.part is None else out[m.part]).astype(jnp.float32) for m in members}
 
         nothing = {m.name: jnp.float32(jnp.nan) for m in members}

@@ -7,10 +7,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from collapse_jax.metrics.registry import parts
 from collapse_jax.metrics.text import grams, weighted_mean
 from collapse_jax.struct import static, struct
 
 Array = jax.Array
+NOVEL = 4  # n of the n-grams that are looked for
+MEMORISED = 50  # tokens on end, as in Carlini et al. 2023; whole sequences where they are shorter
 
 
 @struct
@@ -94,3 +97,41 @@ def verbatim(tokens: Array, table: GramTable, weight: Array) -> Array:
     if table.n != tokens.shape[1]:
         raise ValueError(f"whole sequences of {tokens.shape[1]} tokens by a table of {table.n}-grams: make one of that length")
     return weighted_mean(found(tokens, table)[:, 0], weight)
+
+
+def gram_tables(blocks: Any) -> dict[str, GramTable]:
+    """The tables that the columns of this file are made with, of a training text's blocks int [k, L], made on the host."""
+    length = np.shape(blocks)[1]
+    sizes = {"novel": min(NOVEL, length), "copied": min(MEMORISED, length), "verbatim": length}
+    return {name: gram_table(blocks, n) for name, n in sizes.items()}
+
+
+@parts(
+    "tokens",
+    {
+        "novel_4": {
+            "formula": "share of 4-grams that the real training text has not; 1 less the share of copied ones",
+            "source": "McCoy et al. 2023",
+            "direction": "either",
+        },
+        "copied_50": {
+            "formula": "share of sequences with 50 tokens on end (all L, where fewer) from the real training text",
+            "source": "Carlini et al. 2023",
+        },
+        "verbatim": {"formula": "share of sequences that are a block of the real training text", "source": "exact match"},
+    },
+    unit="share",
+    span="[0, 1]",
+    direction="up",
+    cost="O(n L log s), s n-grams of the training text",
+    least=16,
+    needs=("text",),
+)
+def of_text(x: Array, weight: Array, y: Array, key: Array, around: dict[str, Any]) -> dict[str, Array]:
+    """novel_4, copied_50 and verbatim against the whole real training split, of which a chain may have had a part only."""
+    tables = around["grams"]
+    return {
+        "novel_4": weighted_mean(novel_n(x, tables["novel"]), weight),
+        "copied_50": copied(x, tables["copied"], tables["copied"].n, weight),
+        "verbatim": verbatim(x, tables["verbatim"], weight),
+    }

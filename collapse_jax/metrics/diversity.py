@@ -9,7 +9,7 @@ from scipy.optimize import minimize
 from scipy.special import logsumexp
 
 from collapse_jax.metrics.neighbours import blocks, centred, squares
-from collapse_jax.metrics.registry import metric
+from collapse_jax.metrics.registry import metric, parts
 from collapse_jax.metrics.tails import entropy
 from collapse_jax.struct import struct
 
@@ -156,6 +156,40 @@ def mode_metrics(x: Array, weight: Array, modes: Known, reach: float = REACH) ->
     }
 
 
+@parts(
+    "points",
+    {
+        "mode_count": {"formula": "modes with a sample within 3 of their deviations", "unit": "modes", "span": "[0, modes]"},
+        "mode_quality": {
+            "formula": "share of samples within 3 deviations of some mode",
+            "span": "[0, 1]",
+            "direction": "either",
+        },
+        "mode_entropy": {
+            "formula": "-Σ p ln p of the modes' shares among those samples",
+            "unit": "nats",
+            "span": "[0, ln modes]",
+        },
+        "mode_tv": {"formula": "½ Σ |p - 1/modes| of the same shares", "span": "[0, 1]", "direction": "up"},
+    },
+    unit="share",
+    direction="down",
+    cost="O(n modes dim)",
+    source="Srivastava et al. 2017 (VEEGAN), with 3 deviations",
+    least=64,
+    needs=("modes",),
+)
+def of_modes(x: Array, weight: Array, y: Array, key: Array, around: dict[str, Any]) -> dict[str, Array]:
+    """`mode_metrics` of the source's known modes.
+
+    Of GaussianGrid's own samples (25 modes), mean and standard deviation with 64 and with 512 of them: mode_count 23.1 and 1.2,
+    25.0 and 0; mode_quality 0.989 and 0.013, 0.989 and 0.0046; mode_entropy 3.007 and 0.061, 3.195 and 0.0068; mode_tv 0.250
+    and 0.036, 0.087 and 0.013.
+    """
+    source = around["source"]
+    return mode_metrics(x, weight, Known(source.centres(), source.scales()))
+
+
 @struct
 class Linear:
     """A classifier: the class of x [dim] is where x @ weight [dim, classes] + bias [classes] is greatest."""
@@ -226,3 +260,20 @@ def class_entropy(x: Array, weight: Array, classifier: Linear) -> Array:
     The plug-in estimate, (classes - 1)/2n too low in mean (Miller 1955). Nothing generated, or one class: 0.
     """
     return entropy(class_histogram(x, weight, classifier))
+
+
+@metric(
+    "classifier_entropy",
+    "points",
+    formula="-Σ p ln p of the classes that a logistic regression fitted to real samples and labels finds",
+    unit="nats",
+    span="[0, ln classes]",
+    direction="down",
+    cost="O(n dim classes)",
+    source="plug-in entropy of classes",
+    least=64,
+    needs=("classes",),
+)
+def of_classes(x: Array, weight: Array, y: Array, key: Array, around: dict[str, Any]) -> Array:
+    """`class_entropy` by the run's own classifier, whatever label a family gave its samples."""
+    return class_entropy(x, weight, around["classifier"])

@@ -5,28 +5,15 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from collapse_jax.families import em, network
+from collapse_jax.families import em
+from collapse_jax.metrics.registry import metric
+from collapse_jax.metrics.tails import kl
 
 Array = jax.Array
 SCALE = 5.0  # c of the paper
 MIXTURES = 25  # points of the divergence curve between its ends
 RESTARTS = 5  # of k-means; the best counts
 HIGHEST = jax.lax.Precision.HIGHEST
-
-
-def features(family: Any, params: Any, tokens: Array) -> Array:
-    """A transformer's last hidden state of every sequence of tokens [N, L <= block], which has read all of it: [N, width].
-
-    With the parameters of generation 0, the features that MAUVE clusters.
-    """
-    start = jnp.full((tokens.shape[0], 1), family.vocabulary, tokens.dtype)
-    return network.hidden(params, family.shape, jnp.concatenate([start, tokens], axis=1))[:, -1].astype(jnp.float32)
-
-
-def kl(p: Array, q: Array) -> Array:
-    """Σ p ln(p / q), nats, over the states [..., k] that p has; q is above 0 there."""
-    alive = p > 0
-    return jnp.sum(jnp.where(alive, p * (jnp.log(jnp.where(alive, p, 1.0)) - jnp.log(jnp.where(alive, q, 1.0))), 0.0), axis=-1)
 
 
 def divergence_curve(p: Array, q: Array, scale: float = SCALE, mixtures: int = MIXTURES) -> Array:
@@ -37,7 +24,7 @@ def divergence_curve(p: Array, q: Array, scale: float = SCALE, mixtures: int = M
     share = jnp.linspace(1e-6, 1 - 1e-6, mixtures)[:, None]
     # From both ends, so that 1 - λ keeps its digits.
     r = share * p + share[::-1] * q
-    points = jnp.exp(-scale * jnp.stack([kl(q, r), kl(p, r)], axis=1))
+    points = jnp.exp(-scale * jnp.stack([jax.vmap(lambda r: kl(q, r))(r), jax.vmap(lambda r: kl(p, r))(r)], axis=1))
     return jnp.concatenate([jnp.asarray([[1.0, 0.0]]), points, jnp.asarray([[0.0, 1.0]])])
 
 
@@ -115,3 +102,21 @@ def mauve(
     p, q = histograms(clusters(key, z, weight, k), n, weight, k)
     there = (jnp.sum(weights[0]) > 0) & (jnp.sum(weights[1]) > 0)
     return jnp.where(there, curve_area(p, q, scale), 0.0)
+
+
+@metric(
+    "mauve",
+    "tokens",
+    formula="area under the curve (exp(-5 KL(q ‖ r)), exp(-5 KL(p ‖ r))), r = λ p + (1 - λ) q, of clusters of hidden states",
+    unit="share",
+    span="(0, 1]; 0 without samples",
+    direction="down",
+    cost="hidden states of n + m sequences, k-means with 5 restarts",
+    source="Pillutla et al. 2021",
+    least=512,
+    needs=("features",),
+)
+def of_features(x: Array, weight: Array, y: Array, key: Array, around: dict[str, Any]) -> Array:
+    """`mauve` by the last hidden states of the generation-0 model, with a tenth as many clusters as the smaller side has sequences."""
+    at = lambda tokens: around["family"].features(around["first"], tokens)
+    return mauve(key, at(x), at(y), weight_x=weight)

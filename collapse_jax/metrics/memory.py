@@ -1,9 +1,12 @@
 """Whether a model repeats its training samples: their distance to generated ones against that between real samples."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
 from collapse_jax.metrics.neighbours import nearest_squares
+from collapse_jax.metrics.registry import parts
 
 Array = jax.Array
 NEAR = 0.01  # quantile of the real distances, below which a generated sample counts as a copy
@@ -48,3 +51,30 @@ def memorisation(x: Array, weight: Array, train: Array, y: Array, present: Array
         "memory_ratio": jnp.where(defined, ratio, 1.0),
         "copied_share": jnp.where(defined, near / jnp.where(total > 0, total, 1.0), 0.0),
     }
+
+
+@parts(
+    "points",
+    {
+        "memory_ratio": {
+            "formula": "median distance of x to the nearest training sample / that of y",
+            "span": "[0, ∞)",
+            "direction": "either",
+        },
+        "copied_share": {
+            "formula": "share of x nearer to a training sample than all but 1 % of y",
+            "span": "[0, 1]",
+            "direction": "up",
+        },
+    },
+    unit="share",
+    cost="O((n + m) s dim), s training samples",
+    source="Meehan et al. 2020; Carlini et al. 2023",
+    least=64,
+    needs=("training",),
+)
+def of_training(x: Array, weight: Array, y: Array, key: Array, around: dict[str, Any]) -> dict[str, Array]:
+    """`memorisation` of the training set that this generation's model was fitted on, real or not."""
+    train = around["train"]
+    rows = train.absolute()
+    return memorisation(x, weight, rows[:, : x.shape[1]], y, train.weight)

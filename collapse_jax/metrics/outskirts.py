@@ -8,10 +8,12 @@ Bias and standard deviation in docstrings: 400 pairs of n = m = 512 samples of o
 `least`: as in `metrics.distances`, from this size on half the variance moves it by 3 standard deviations.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
-from collapse_jax.metrics.registry import metric
+from collapse_jax.metrics.registry import metric, parts
 
 Array = jax.Array
 ROUNDING = 1e-9  # of a share times a number of samples that should be whole
@@ -95,3 +97,25 @@ def low_density_share(logp_generated: Array, weight: Array, logp_real: Array, sh
 def low_density(logp_generated: Array, weight: Array, logp_real: Array) -> dict[str, Array]:
     """low_density_1, low_density_5 and low_density_10: `low_density_share` of the source's lowest-density 1, 5 and 10 %."""
     return {f"low_density_{p}": low_density_share(logp_generated, weight, logp_real, p / 100) for p in (1, 5, 10)}
+
+
+@parts(
+    "points",
+    {
+        f"low_density_{p}": {
+            "formula": f"P(source's density at x below what all but {p} % of real samples have) / {p} %",
+            "span": f"[0, {100 // p}]",
+            "least": least,
+        }
+        for p, least in ((1, 2048), (5, 512), (10, 256))
+    },
+    unit="1",
+    direction="down",
+    cost="O(n + m) densities",
+    source="the loss of improbable events, Shumailov et al. 2024",
+    needs=("density",),
+)
+def of_density(x: Array, weight: Array, y: Array, key: Array, around: dict[str, Any]) -> dict[str, Array]:
+    """`low_density` by the source's own density, against the held-out real samples."""
+    at = lambda z: around["source"].log_prob(z, around)
+    return low_density(at(x), weight, at(y))

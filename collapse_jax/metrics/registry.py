@@ -6,6 +6,7 @@ from typing import Any
 
 KINDS = ("points", "states", "tokens")  # what samples are: float [n, dim], int [n], int [n, block]
 DIRECTIONS = ("up", "down", "either")  # where collapse moves it
+NEEDS = ("probabilities", "modes", "density", "classes", "training", "text", "likelihood", "features")  # see `chosen.FITS`
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,9 @@ class Metric:
     direction: where collapse moves it; least: samples below which it mostly measures its own noise, and is not in "all".
     function(x, weight, y, key) -> scalar array, pure, of static shapes; lapack: it calls LAPACK, so that chains which measure it
     are never vmapped on CPUs (see engine.parallel.layout); part: the function gives a dictionary, of which this is one entry:
-    columns of one function are computed together.
+    columns of one function are computed together. needs: what its experiment must have, of NEEDS; such a function takes a fifth
+    argument, the dictionary `around`: what all chains share and the source, family, params, decoding, train (this generation's
+    training set), t, and first (parameters of generation 0, where it needs "likelihood" or "features").
     """
 
     name: str
@@ -31,10 +34,11 @@ class Metric:
     function: Callable[..., Any]
     lapack: bool = False
     part: str | None = None
+    needs: tuple[str, ...] = ()
 
-    def __call__(self, x: Any, weight: Any, y: Any, key: Any) -> Any:
+    def __call__(self, x: Any, weight: Any, y: Any, key: Any, *around: Any) -> Any:
         """Its value for one set of samples: []."""
-        out = self.function(x, weight, y, key)
+        out = self.function(x, weight, y, key, *around)
         return out if self.part is None else out[self.part]
 
     @property
@@ -51,9 +55,20 @@ def metric(name: str, kind: str, **fields: Any) -> Callable[[Callable[..., Any]]
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
         made = Metric(name=name, kind=kind, function=function, **fields)
-        if kind not in KINDS or made.direction not in DIRECTIONS or name in REGISTERED:
-            raise ValueError(f"{name}: {kind}, {made.direction}")
+        if kind not in KINDS or made.direction not in DIRECTIONS or set(made.needs) - set(NEEDS) or name in REGISTERED:
+            raise ValueError(f"{name}: {kind}, {made.direction}, {made.needs}")
         REGISTERED[name] = made
+        return function
+
+    return register
+
+
+def parts(kind: str, rows: dict[str, dict[str, Any]], **fields: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Decorator: registers the entries of the dictionary that `function` gives; rows: each one's own fields, by its name."""
+
+    def register(function: Callable[..., Any]) -> Callable[..., Any]:
+        for name, own in rows.items():
+            metric(name, kind, part=name, **(fields | own))(function)
         return function
 
     return register

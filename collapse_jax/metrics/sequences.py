@@ -1,12 +1,16 @@
 """Perplexity of each generated sequence under the generation-0 model: its quantiles, and what leaves generation 0's range."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
+from collapse_jax.metrics.registry import parts
 from collapse_jax.metrics.text import weighted_mean
 
 Array = jax.Array
 QUANTILES = (0.01, 0.05, 0.5, 0.95, 0.99)
+OWN = 512  # sequences of generation 0 that its range is found from
 ROUNDING = 1e-6  # by which a float32 sum of weights may fall short of a share of the total
 
 
@@ -54,3 +58,52 @@ def outside(losses: Array, weight: Array, losses_0: Array, weight_0: Array | Non
         "below_range": weighted_mean((values < low) & any_0, weight),
         "above_range": weighted_mean((values > high) & any_0, weight),
     }
+
+
+NATURE = "Shumailov et al. 2024, figure 1"
+
+
+@parts(
+    "tokens",
+    {
+        f"perplexity_q{round(100 * q):02d}": {
+            "formula": f"{round(100 * q)} % quantile over sequences of their perplexity under the generation-0 model",
+            "direction": "down" if q <= 0.5 else "either",
+            "least": 512 if q in (0.01, 0.99) else 128,
+        }
+        for q in QUANTILES
+    },
+    unit="1",
+    span="[1, ∞)",
+    cost="n sequences' likelihood",
+    source=NATURE,
+    needs=("likelihood",),
+)
+def of_perplexity(x: Array, weight: Array, y: Array, key: Array, around: dict[str, Any]) -> dict[str, Array]:
+    """`perplexity_quantiles` of generated sequences x [N, L] under the chain's model of generation 0."""
+    return perplexity_quantiles(per_token(x, around), weight)
+
+
+@parts(
+    "tokens",
+    {
+        "below_range": {"formula": "share of sequences of less perplexity than 95 % of generation 0's own"},
+        "above_range": {"formula": "share of sequences of more perplexity than 95 % of generation 0's own"},
+    },
+    unit="share",
+    span="[0, 1]",
+    direction="up",
+    cost=f"n + {OWN} sequences' likelihood, and {OWN} drawn",
+    source=NATURE,
+    least=256,
+    needs=("likelihood",),
+)
+def of_range(x: Array, weight: Array, y: Array, key: Array, around: dict[str, Any]) -> dict[str, Array]:
+    """`outside`, for which the generation-0 model draws sequences anew in every generation, by the chain's own decoding."""
+    own = around["family"].sample(key, around["first"], OWN, around["decoding"])
+    return outside(per_token(x, around), weight, per_token(own, around))
+
+
+def per_token(x: Array, around: dict[str, Any]) -> Array:
+    """Mean loss of every sequence of x [N, L] under the generation-0 model: nats a token, [N, 1]."""
+    return -around["family"].log_prob(around["first"], x, around)[:, None] / x.shape[1]

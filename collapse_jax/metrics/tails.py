@@ -1,10 +1,14 @@
 """What is left of a discrete distribution: support, tails, heterozygosity and distances to the source."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
+from collapse_jax.metrics.registry import parts
+
 Array = jax.Array
-SHARES = (0.01, 0.05, 0.1)  # of mass, of the tails that `tails_at` measures
+SHARES = (0.01, 0.05)  # of mass, of the further tails that `tails_at` measures
 TAIL = 0.1  # the tail: the rarest states that together hold at most this share of the source's mass
 ROUNDING = 1e-5  # by which a float32 sum of probabilities may exceed TAIL
 
@@ -70,7 +74,7 @@ def hellinger(p: Array, q: Array) -> Array:
 
 
 def tails_at(p: Array, p0: Array, shares: tuple[float, ...] = SHARES) -> dict[str, Array]:
-    """tail_mass_1, tail_coverage_1, tail_mass_5 …: of p [K] over the tails that hold at most 1, 5 and 10 % of the source p0 [K].
+    """tail_mass_1, tail_coverage_1, tail_mass_5, tail_coverage_5: of p [K] over the tails that hold at most 1 and 5 % of the source p0 [K].
 
     shares: of the source's mass, in (0, 1), whole per cents for distinct names. The smaller the share, the earlier collapse
     takes it (Shumailov et al. 2024 call this early collapse). Values as of `tail_mass` and `tail_coverage`.
@@ -96,3 +100,25 @@ def tails(p: Array, p0: Array) -> dict[str, Array]:
         "tv": tv(p, p0),
         "hellinger": hellinger(p, p0),
     }
+
+
+@parts(
+    "states",
+    {
+        f"{name}_{round(100 * share)}": {"formula": text.format(round(100 * share)), "direction": direction}
+        for share in SHARES
+        for name, text, direction in (
+            ("tail_mass", "Σ p over the source's rarest states that hold at most {} % of its mass", "either"),
+            ("tail_coverage", "share of the source's rarest states, that hold at most {} %, with p > 0", "down"),
+        )
+    },
+    unit="share",
+    span="[0, 1]",
+    cost="O(K log K), of the model itself",
+    source="Shumailov et al. 2024 (early collapse)",
+    least=1,
+    needs=("probabilities",),
+)
+def of_probabilities(x: Array, weight: Array, y: Array, key: Array, around: dict[str, Any]) -> dict[str, Array]:
+    """`tails_at` of the model's own probabilities: without noise of sampling."""
+    return tails_at(around["params"], around["source"].probabilities())
