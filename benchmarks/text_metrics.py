@@ -36,7 +36,7 @@ def main() -> None:
     share = 1 / np.arange(1, TYPES + 1)
     tokens = jnp.asarray(np.random.default_rng(0).choice(TYPES, (ROWS, LENGTH), p=share / share.sum()).astype(np.int32))
     weight, key = jnp.ones(ROWS), jax.random.key(0)
-    columns = lambda names: jax.jit(lambda x, w, key: {name: REGISTERED[name].function(x, w, x, key) for name in names})
+    columns = lambda names: jax.jit(lambda x, w, key: {name: REGISTERED[name](x, w, x, key) for name in names})
     together, compiled = seconds(columns(NAMES), tokens, weight, key)
     alone = {name: round(seconds(columns([name]), tokens, weight, key)[0], 4) for name in NAMES}
     sizes = {"tokens": tokens.size, "sampled": SAMPLED, "cores": len(os.sched_getaffinity(0))}

@@ -154,12 +154,24 @@ def command_resume(arguments: Sequence[str]) -> int:
 
 
 def command_report(arguments: Sequence[str]) -> int:
-    """report RUN...        summary tables, z-scores against theory, and figures as PNG and SVG"""
+    """report RUN...        summary, differences between arms, z-scores against theory, profile; figures as PNG and SVG"""
 
-    def report(runs: Positional[tuple[Path, ...]], figures: bool = True, json: bool = False) -> int:
-        """Summary tables, and figures as PNG and SVG in each run's folder."""
+    def report(
+        runs: Positional[tuple[Path, ...]], figures: bool = True, profile: bool = True, base: int = 0, json: bool = False
+    ) -> int:
+        """Summary, paired differences between arms, z-scores against theory and profile; figures in each run's folder.
+
+        Args:
+            runs: The runs' folders.
+            figures: Draw every metric as PNG and SVG.
+            profile: Judge every experiment by the eight definitions of collapse.
+            base: The number of the experiment that the others are compared with.
+            json: Print the result as JSON.
+        """
         from collapse_jax.engine.run import load
-        from collapse_jax.report import summary, zscores
+        from collapse_jax.profile import profile as profile_of
+        from collapse_jax.report import differences, summary, zscores
+        from collapse_jax.report.tables import show_verdicts
 
         if not runs:
             raise ConfigError("runs", "nothing", "one run's folder or more")
@@ -173,10 +185,20 @@ def command_report(arguments: Sequence[str]) -> int:
                 made = [str(path) for path in draw(run)]
             table = summary.summary(run)
             theory = zscores.zscores(run)
-            results.append({"run": str(folder), "summary": table.to_dicts(), "theory": theory.to_dicts(), "figures": made})
+            apart = differences.differences(run, base)
+            numbers = range(len(run.experiments)) if profile and not run.records.is_empty() else ()
+            verdicts = [(number, profile_of(run, number)) for number in numbers]
+            tables = {"summary": table, "differences": apart, "theory": theory}
+            judged = [{"experiment": number, **row} for number, one in verdicts for row in one.table().to_dicts()]
+            results.append(
+                {"run": str(folder), **{n: t.to_dicts() for n, t in tables.items()}, "profile": judged, "figures": made}
+            )
             if not json:
                 summary.show(table, title=str(folder))
+                differences.show(apart, summary.name_of(run, base))
                 zscores.show(theory)
+                if verdicts:
+                    show_verdicts([(summary.name_of(run, number), one) for number, one in verdicts])
                 print("\n".join(made))
         if json:
             print(dumps(results))
@@ -186,25 +208,30 @@ def command_report(arguments: Sequence[str]) -> int:
 
 
 def command_profile(arguments: Sequence[str]) -> int:
-    """profile RUN          the eight definitions of model collapse, each with its statistic, interval and verdict"""
+    """profile RUN...       the eight definitions of model collapse, each with its statistic, interval and verdict"""
 
-    def profile(run: Positional[Path], experiment: int | None = None, json: bool = False) -> int:
+    def profile(
+        runs: Positional[tuple[Path, ...]], experiment: int | None = None, at: int | None = None, json: bool = False
+    ) -> int:
         """The eight definitions of model collapse, each with its statistic, interval and verdict.
 
         Args:
-            run: The run's folder.
+            runs: The run's folder, and those of runs that differ in samples alone, for the scaling law.
             experiment: The number of one experiment (default: all of them).
+            at: A later generation, to which the laws of decay are followed.
             json: Print a list of verdicts as JSON.
         """
         from collapse_jax import profile as profiles
         from collapse_jax.engine.run import load
         from collapse_jax.report.tables import show_profile
 
-        loaded = load(run)
+        if not runs:
+            raise ConfigError("runs", "nothing", "a run's folder, and others for the scaling law")
+        loaded, *others = map(load, runs)
         numbers = range(len(loaded.experiments)) if experiment is None else [experiment]
         if experiment is not None and not 0 <= experiment < len(loaded.experiments):
             raise ConfigError("experiment", experiment, f"from 0 to {len(loaded.experiments) - 1}")
-        found = {number: profiles.profile(loaded, number) for number in numbers}
+        found = {number: profiles.profile(loaded, number, others=others, at=at) for number in numbers}
         if json:
             rows = [{"experiment": number, **row} for number, one in found.items() for row in one.table().to_dicts()]
             print(dumps(rows))

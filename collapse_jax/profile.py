@@ -8,6 +8,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import polars as pl
 
+from collapse_jax.decay import Decay, Interval, decay, extrapolated, half_life
+from collapse_jax.errors import ConfigError
 from collapse_jax.onset import Onset, onset
 
 Array: TypeAlias = np.ndarray
@@ -15,8 +17,9 @@ RESAMPLES = 1000
 # What each definition looks at: the first of these columns that a run has.
 RISK = ("excess_risk", "perplexity", "nll", "w2_sq", "l2_sq", "kl", "energy_distance", "mean_sq_error")
 VARIANCE = ("log_variance", "trace_ratio", "heterozygosity", "latent_spread", "entropy", "class_entropy")
-MODES = ("mode_count", "class_entropy")
-TAILS = ("tail_coverage", "low_density_5", "quantile_coverage", "rare_words", "recall", "support")
+MODES = ("mode_count", "classifier_entropy", "class_entropy")
+TAILS = ("tail_coverage", "low_density_5", "quantile_coverage_5", "rare_words", "recall", "support")
+HALVED = ("support", "recall")  # whose half-lives are told beside those of the variance and the tails
 REAL = ("precision", "density")  # what hallucinated samples lower
 CATASTROPHE = 2.0  # times its value at generation 0 that a risk must reach
 LOST = 0.9  # share of its value at generation 0 that variance, tails, modes or precision must fall below
@@ -52,31 +55,48 @@ class Profile:
     """A run's eight verdicts, the onset of every metric they use (with controls), and which of early and late collapse it shows.
 
     early: the tails go while the variance stays; late: the variance goes (Nature 2024); None where neither is decided.
+    half_lives: generations until the medians of variance, tails, support and recall are half of generation 0's; laws: which
+    law of decay their means follow, where there are 4 chains of 5 generations; later: the means that law gives for a stated
+    generation. By metric; a logarithm of the variance counts as the variance.
     """
 
     verdicts: list[Verdict]
     onsets: dict[str, Onset]
     early: bool | None
     late: bool | None
+    half_lives: dict[str, Interval] = dataclasses.field(default_factory=dict)
+    laws: dict[str, Decay] = dataclasses.field(default_factory=dict)
+    later: dict[str, Interval] = dataclasses.field(default_factory=dict)
 
     def table(self) -> pl.DataFrame:
         """A row a definition."""
         return pl.DataFrame([dataclasses.asdict(v) for v in self.verdicts], infer_schema_length=None)
 
 
-def profile(run: Any, experiment: int = 0, seed: int = 0) -> Profile:
+def profile(run: Any, experiment: int = 0, seed: int = 0, others: Sequence[Any] = (), at: int | None = None) -> Profile:
     """The profile of one experiment of a run, against its fresh-data controls where the run has them.
 
-    Definition 4 needs at least three experiments of the run that differ from this one in `samples` alone.
+    Definition 4 needs at least three experiments, of this run or of `others`, that differ in `samples` alone. at: a generation
+    to which the laws of decay are followed. Raises ConfigError where `at` lies within the run.
     """
     chains = metrics_of(run, experiment)
     number = run.control_of(experiment) if run.controls is not None else None
     controls = metrics_of(run.controls, number) if number is not None else {}
-    return profiled(chains, controls, sizes_of(run, experiment), seed)
+    own = run.experiments[experiment]
+    if at is not None and at <= own.generations:
+        raise ConfigError("at", at, f"a generation after the run's last, {own.generations}")
+    sizes = sizes_of(run, own)
+    for other in others:
+        sizes = sizes_of(other, own) | sizes
+    return profiled(chains, controls, sizes, seed, at)
 
 
 def profiled(
-    chains: dict[str, Array], controls: dict[str, Array] | None = None, sizes: dict[int, Array] | None = None, seed: int = 0
+    chains: dict[str, Array],
+    controls: dict[str, Array] | None = None,
+    sizes: dict[int, Array] | None = None,
+    seed: int = 0,
+    at: int | None = None,
 ) -> Profile:
     """The profile of chains of metrics, each [C, T], against controls [K, T]; sizes: of the risk for other M, [C, T] each."""
     controls, rng = controls or {}, np.random.default_rng(seed)
@@ -97,7 +117,13 @@ def profiled(
     by_verdict = {"yes": True, "no": False}
     late, gone = by_verdict.get(found[4].verdict), by_verdict.get(found[6].verdict)
     early = None if gone is None else gone and (not late or earlier(onsets, tails, variance))
-    return Profile(found, onsets, early, late)
+    falling = {name: chains[name] for name in dict.fromkeys((variance, tails, *HALVED)) if name in chains}
+    falling = {name.removeprefix("log_"): np.exp(x) if name.startswith("log_") else x for name, x in falling.items()}
+    half_lives = {name: half_life(x, seed=seed) for name, x in falling.items()}
+    fitted = {name: x for name, x in falling.items() if min(len(x) - 3, x.shape[1] - 4) > 0 and np.isfinite(x).all()}
+    laws = {name: decay(x, seed) for name, x in fitted.items()}
+    later = {} if at is None else {name: extrapolated(x, at, seed) for name, x in fitted.items()}
+    return Profile(found, onsets, early, late, half_lives, laws, later)
 
 
 def metrics_of(run: Any, experiment: int) -> dict[str, Array]:
@@ -108,11 +134,10 @@ def metrics_of(run: Any, experiment: int) -> dict[str, Array]:
     return {name: rows[name].to_numpy().astype(float).reshape(chains, -1) for name in dict.fromkeys(names)}
 
 
-def sizes_of(run: Any, experiment: int) -> dict[int, Array]:
-    """The risk of every experiment of the run that differs from this one in a constant number of samples alone, by that."""
+def sizes_of(run: Any, own: Any) -> dict[int, Array]:
+    """The risk of every experiment of the run that differs from `own` in a constant number of samples alone, by that."""
     like = lambda e: dataclasses.replace(e, samples=0, label="")
     found: dict[int, Array] = {}
-    own = run.experiments[experiment]
     for i, e in enumerate(run.experiments):
         if isinstance(e.samples, int) and like(e) == like(own):
             metrics = metrics_of(run, i)

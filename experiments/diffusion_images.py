@@ -3,7 +3,7 @@
 Claim (Alemohammad et al. 2023): without new real data, quality or variety is lost from generation to generation, and sampling bias
 (λ < 1: classifier-free guidance of strength w = 1/λ - 1) speeds the loss of variety; fresh real data slows both.
 Command: collapse run experiments/diffusion_images.py --chains 2
-Hardware and time: 2 CPU cores (AMD EPYC), 5 min 22 s on a busy machine with a cold compile cache.
+Hardware and time: 2 CPU cores (AMD EPYC), 4 min 31 s on a busy machine.
 Expect energy_distance at generations 0 and 4: fully synthetic .003 → .044, fresh real .003 → .012; with λ = .5 .024 → .253 and .024 → .152:
 guidance speeds it five-fold. Variety is not all that guidance costs: pixels grow starker, so trace_ratio rises to 1.40 where
 honest sampling lets it fall to .72. samples/ has the pictures.

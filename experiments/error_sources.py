@@ -5,7 +5,7 @@ approximation), and an imperfect fit (functional approximation). Here a linear r
 a generation) with an exact fit leaves expressivity alone; exact fits to few samples add the statistical error; as few samples
 and a few SGD steps from zero add the approximation error. A fourth arm, whose task the family contains, has statistics alone.
 Command: collapse run experiments/error_sources.py --chains 256
-Hardware and time: 2 CPU cores (AMD EPYC), 59 s on a busy machine with a cold compile cache.
+Hardware and time: 2 CPU cores (AMD EPYC), 17 s.
 Expect of the excess risk at generations 0 and 20: expressivity .492 and .511 (curvature² = .49), statistics .181 ± .006 and 2.41 ± .07,
 approximation .042 ± .005 and .91 ± .09. The figure: figures/error_sources.png in the run's folder.
 """

@@ -3,7 +3,7 @@
 Claim: replacing all data shrinks the model away from the shape (energy distance grows every generation, and no term of theory
 stops it); accumulating, and fresh real data in every generation, bound the error (Alemohammad et al. 2023; Gerstgrasser et al. 2024).
 Command: collapse run experiments/flow_2d.py --chains 4
-Hardware and time: 2 CPU cores (AMD EPYC), 2 min 34 s on a busy machine with a cold compile cache.
+Hardware and time: 2 CPU cores (AMD EPYC), 1 min 12 s.
 Expect energy_distance at generations 0, 5, 10 (moons, 4 chains, chance about .003): flow, replace .004 .016 .021, accumulate .004 .010 .005, as many
 fresh real .004 .005 .004; diffusion, replace .006 .028 .046, accumulate .006 .012 .010, as many fresh real .006 .008 .005. Only the
 diffusion model shrinks: trace_ratio .97 → .70 under replace, where flow matching keeps .99.

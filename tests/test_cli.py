@@ -49,6 +49,12 @@ def test_run_resume_report_and_ls(file, capsys):
     code, out, _ = collapse(capsys, "report", "runs/small", "--json")
     assert code == 0 and {row["metric"] for row in json.loads(out)[0]["summary"]} >= {"trace_ratio", "mean_sq_error"}
     assert all(Path(path).is_file() for path in json.loads(out)[0]["figures"])
+    assert {row["metric"] for row in json.loads(out)[0]["differences"]} >= {"trace_ratio"}
+    judged = json.loads(out)[0]["profile"]
+    assert len(judged) == 16 and {row["verdict"] for row in judged} <= {"yes", "no", "undecided"}
+    code, out, _ = collapse(capsys, "report", "runs/small", "--no-figures", "--base", 1)
+    assert code == 0 and "No column differs from that of second" in out and "eight definitions" in out
+    assert collapse(capsys, "report", "runs/small", "--base", 2)[0] == 2
     code, out, _ = collapse(capsys, "run", file, "--chains", 4, "--samples", 12, "--json")
     assert code == 0 and json.loads(out)["finished"] is True
     code, out, err = collapse(capsys, "run", file, "--chains", 4, "--samples", 13)

@@ -63,6 +63,7 @@ def test_null_runs_hardly_ever_have_an_onset(tmp_path):
     for metric in alarms:
         values = done.records.sort("chain", "generation")[metric].to_numpy().astype(float).reshape(400, 20, 51)
         alarms[metric] = sum(onset(values[2 * i], values[2 * i + 1], seed=i).verdict == "yes" for i in range(200))
+    print(alarms)
     assert max(alarms.values()) <= 8
 
 
@@ -79,6 +80,23 @@ def test_a_change_of_the_scaling_law_is_found(tmp_path):
     assert found.verdict in ("no", "undecided") and abs(found.statistic) < 0.15
     biased = cj.run([cj.varied(e, decoding=cj.decoding.SamplingBias(0.8)) for e in grid], chains=400, seed=1, out=tmp_path / "b")
     assert profile(biased).verdicts[3].verdict == "yes"
+
+    one, *others = [cj.run(e, chains=400, seed=1, out=tmp_path / str(e.samples)) for e in grid]
+    apart = profile(one, others=others).verdicts[3]
+    assert (apart.statistic, apart.verdict) == (found.statistic, found.verdict)  # runs of their own say the same
+
+
+def test_half_lives_and_laws_are_told_and_followed():
+    """Variance e^(-t/20) has its half-life at 20 ln 2, and e^-5 at generation 100; support (1 + t)^-1 at t = 1."""
+    t, rng = np.arange(61), np.random.default_rng(0)
+    noise = lambda: np.exp(0.05 * rng.normal(size=(100, 1)))
+    chains = {"log_variance": -t / 20 + np.log(noise()), "support": 1000 / (1.0 + t) * noise()}
+    found = profiled(chains, at=100)
+    assert abs(found.half_lives["variance"].value - 20 * np.log(2)) < 0.3 and abs(found.half_lives["support"].value - 1) < 0.05
+    assert found.laws["variance"].best == "exponential" and found.laws["support"].best == "power"
+    later = found.later["variance"]
+    assert later.low <= np.exp(-5) * 1.02 and later.high >= np.exp(-5) * 0.98
+    assert not profiled({name: x[:3] for name, x in chains.items()}, at=100).later  # three chains carry no law
 
 
 def test_what_is_missing_is_said():
@@ -106,4 +124,7 @@ def test_the_command_prints_a_table_and_json(runs, capsys):
     assert [row["definition"] for row in rows] == list(NAMES)
     assert set(rows[0]) >= {"definition", "statistic", "low", "high", "verdict", "metric"}
     shown = said()
-    assert "collapsing variance" in shown and "undecided" in shown and "late collapse" in shown
+    assert "collapsing variance" in shown and "undecided" in shown and "late collapse" in shown and "half-life of" in shown
+    assert "followed to the generation" in said("--at", "90")
+    with pytest.raises(cj.ConfigError, match="at = 60: a generation after the run's last, 60"):
+        profile(runs, at=60)

@@ -49,8 +49,27 @@ def show_profile(title: str, profile: Any) -> None:
         else:
             more = f", {onset.needed} chains and controls would say" if onset.needed else ""
             print(f"{name} is not told from its controls ({onset.verdict}{more})")
+    for name, life in profile.half_lives.items():
+        half = f"{life.value:.3g} generations [{life.low:.3g}, {life.high:.3g}]" if life.value < float("inf") else "not reached"
+        law = profile.laws.get(name)
+        follows = "" if law is None else f"; law {law.best} (AIC " + ", ".join(f"{n} {x:.4g}" for n, x in law.aic.items()) + ")"
+        there = profile.later.get(name)
+        print(f"half-life of {name}: {half}{follows}")
+        if there is not None:
+            print(f"  followed to the generation asked for: {there.value:.3g} [{there.low:.3g}, {there.high:.3g}]")
     words = {True: "yes", False: "no", None: "undecided"}
     print(f"early collapse (tails first): {words[profile.early]}; late collapse (variance): {words[profile.late]}\n")
+
+
+def show_verdicts(rows: list[tuple[str, Any]]) -> None:
+    """The verdicts of several experiments, (name, profile) each: a row an experiment, a column a definition."""
+    numbers = range(1, 1 + len(rows[0][1].verdicts))
+    table = Table("experiment", *map(str, numbers), "early", "late", title="The eight definitions (+ yes, - no, ? undecided)")
+    mark = {"yes": "+", "no": "-", "undecided": "?", True: "+", False: "-", None: "?"}
+    for name, profile in rows:
+        table.add_row(name, *(mark[v.verdict] for v in profile.verdicts), mark[profile.early], mark[profile.late])
+    wide_console().print(table)
+    print("; ".join(f"{number} {v.definition}" for number, v in zip(numbers, rows[0][1].verdicts, strict=True)))
 
 
 def show_runs(rows: list[dict[str, Any]], as_json: bool) -> None:
