@@ -1,34 +1,79 @@
-"""The reference page of metrics of samples, made from the registry: python -m collapse_jax.metrics.reference > docs/sample_metrics.md"""
+"""The reference pages of record columns, made from what the code says of them: python -m collapse_jax.metrics.reference [FOLDER]"""
 
-from collapse_jax.metrics import chosen
+import sys
+from pathlib import Path
+
+from collapse_jax.metrics import chosen, noise
+from collapse_jax.metrics.columns import COLUMNS, Column
 from collapse_jax.metrics.registry import KINDS, Metric, of_kind
 
 TITLES = {"points": "Points and images", "states": "States", "tokens": "Text"}
-HEAD = """# Metrics of samples
+FAMILIES = """# Record columns
+
+One name per quantity across all families. Every chain has one row per generation; `generation` t is the model that was fitted
+t + 1 times, t = 0 on real data alone. Before the metrics stand the experiment's fields, flattened with dots (`regime.real`), then `chain` and
+`generation`. Everything is measured **against the source**, never against the first fit. These are the columns that families measure
+by themselves (`metrics="default"`); those that are made of samples on request are in [sample_metrics.md](sample_metrics.md).
+"Collapse": where collapse moves it. "Cost": K states, C components, d dimensions, n samples, m real ones, L tokens each.
+
+| column | families | formula | unit, range | collapse | cost | source |
+|---|---|---|---|---|---|---|
+"""
+END = """
+Test log σ² and medians where n/M is large: the mean of σ² under replace is carried by rare chains that no sample of chains holds
+(`collapse_jax.theory.gaussian.testable` says where a mean can be tested).
+"""
+SAMPLES = """# Metrics of samples
 
 Asked for by name, `metrics=["trace_ratio", "sliced_w2_sq@5"]` (`@5`: in every fifth generation, empty in the others), or all that
 so many samples can carry, `metrics="all"`. Each looks at up to {most} generated samples x and, where it compares, at {held} real
 held-out samples y, the same for all chains and generations. "From": the least number of samples; with fewer the metric mostly
-measures its own noise, and is refused. "Collapse": where collapse moves it.
+measures its own noise, and is refused. "Collapse": where collapse moves it. "Noise": mean ± standard deviation of {pairs} pairs of
+generated and real samples of one law ({law}), from `python -m collapse_jax.metrics.noise`: the mean's distance from the value of
+perfect agreement is its bias. "Needs": what an experiment must have (`collapse_jax.metrics.chosen.FITS`).
 """
+LAW = "points: 512 of a normal in the plane, of 25 modes, or of 4 blobs; states: 2,048 of Zipf's law; text: 512 × 64 tokens of it"
 
 
-def page() -> str:
-    """The page as Markdown."""
-    parts = [HEAD.format(most=chosen.MOST, held=chosen.HELD_OUT)]
+def families_page() -> str:
+    """docs/metrics.md."""
+    return FAMILIES + "\n".join(row(c) for c in COLUMNS) + "\n" + END
+
+
+def row(c: Column) -> str:
+    """One family column's row."""
+    return cells(f"`{c.name}`", c.families, c.formula, c.span, c.direction, c.cost, c.source)
+
+
+def samples_page() -> str:
+    """docs/sample_metrics.md."""
+    parts = [SAMPLES.format(most=chosen.MOST, held=chosen.HELD_OUT, pairs=noise.PAIRS, law=LAW)]
     for kind in KINDS:
+        names = ("column", "formula", "unit", "range", "collapse", "noise", "from", "needs", "cost", "source")
+        head = "| " + " | ".join(names) + " |\n" + "|---" * len(names) + "|"
         rows = [line(m) for _, m in sorted(of_kind(kind).items())]
-        if rows:
-            columns = "| column | formula | unit | range | collapse | cost | from | source |\n|---|---|---|---|---|---|---|---|"
-            parts.append(f"## {TITLES[kind]}\n\n{columns}\n" + "\n".join(rows) + "\n")
+        parts.append(f"## {TITLES[kind]}\n\n{head}\n" + "\n".join(rows) + "\n")
     return "\n".join(parts)
 
 
 def line(m: Metric) -> str:
     """One metric's row."""
-    cells = (f"`{m.name}`", m.formula, m.unit or "–", m.span, m.direction, m.cost, str(m.least), m.source)
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+    mean, spread = noise.NOISE.get(m.name, (float("nan"), float("nan")))
+    measured = f"{mean:.3g} ± {spread:.2g}"
+    needs = ", ".join(m.needs) or "–"
+    return cells(f"`{m.name}`", m.formula, m.unit or "–", m.span, m.direction, measured, str(m.least), needs, m.cost, m.source)
+
+
+def cells(*texts: str) -> str:
+    """A row of a table."""
+    return "| " + " | ".join(text.replace("|", "\\|") for text in texts) + " |"
+
+
+def write(folder: Path) -> None:
+    """Both pages."""
+    (folder / "metrics.md").write_text(families_page(), encoding="utf-8")
+    (folder / "sample_metrics.md").write_text(samples_page(), encoding="utf-8")
 
 
 if __name__ == "__main__":
-    print(page(), end="")
+    write(Path(sys.argv[1] if len(sys.argv) > 1 else "docs"))

@@ -1,0 +1,154 @@
+"""The noise of every metric of samples: its mean and standard deviation where generated and real samples are of one law.
+
+python -m collapse_jax.metrics.noise prints the table `NOISE` anew (four minutes of one core). The laws: points, 512 of a
+standard normal in the plane (modes: GaussianGrid; classes: four far blobs); states, 2,048 of Zipf's law over 1,000; text, 512
+sequences of 64 independent tokens of the same law, against 2,000 others as the training text, and as generation 0 that law itself.
+Real samples are as many as metrics are given, 512, and new in every pair.
+"""
+
+import math
+import zlib
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from collapse_jax.data import Slots
+from collapse_jax.metrics import chosen, copies, diversity
+from collapse_jax.metrics.points import HELD_OUT
+from collapse_jax.metrics.registry import KINDS, Metric, of_kind
+from collapse_jax.sources import Blobs, GaussianGrid, Normal, Zipf
+
+Array = jax.Array
+SIZE = {"points": 512, "states": chosen.MOST, "tokens": 512}
+PAIRS = 400
+TYPES, LENGTH, TRAINING, WIDTH = 1000, 64, 2000, 16
+CORNERS = ((0.0, 0.0), (9.0, 0.0), (0.0, 9.0), (9.0, 9.0))
+
+
+class Law:
+    """The law of tokens, where a family is asked for."""
+
+    def log_prob(self, params: Any, tokens: Array, shared: Any) -> Array:
+        """Log-probability of sequences [n, L]: [n]."""
+        return jnp.sum(jnp.log(Zipf(TYPES).probabilities())[tokens], axis=1)
+
+    def sample(self, key: Array, params: Any, n: int, decoding: Any = None) -> Array:
+        """n sequences, int32 [n, LENGTH]."""
+        return Zipf(TYPES).draw(key, n * LENGTH, {}).reshape(n, LENGTH)
+
+    def features(self, params: Any, tokens: Array) -> Array:
+        """Means of random vectors of the tokens: [n, WIDTH]."""
+        return jnp.mean(jax.random.normal(jax.random.key(0), (TYPES, WIDTH))[tokens], axis=1)
+
+
+def tables(m: Metric) -> dict[str, Any]:
+    """What does not change from pair to pair."""
+    around: dict[str, Any] = {"family": Law(), "first": None, "params": Zipf(TYPES).probabilities(), "decoding": None}
+    if "text" in m.needs:
+        around["grams"] = copies.gram_tables(Law().sample(jax.random.key(1), None, TRAINING))
+    if "classes" in m.needs:
+        real = np.asarray(Blobs(CORNERS, labels=True).draw(jax.random.key(1), 2000, {}))
+        around["classifier"] = diversity.logistic(real[:, :-1], real[:, -1], len(CORNERS))
+    around["source"] = Zipf(TYPES) if m.kind == "states" else Normal(2)
+    if "modes" in m.needs:
+        around["source"] = GaussianGrid()
+    return around | ({"source": Blobs(CORNERS)} if "classes" in m.needs else {})
+
+
+def values(m: Metric, pairs: int, seed: int = 0) -> np.ndarray:
+    """The metric of so many pairs of generated and real samples of one law: [pairs]."""
+    around, n = tables(m), SIZE[m.kind]
+
+    def one(key: Array) -> Array:
+        a, b, c, own = jax.random.split(key, 4)
+        if m.kind == "tokens":
+            x, y = (Law().sample(k, None, size) for k, size in ((a, n), (b, HELD_OUT)))
+        else:
+            x, y = (around["source"].draw(k, size, {}) for k, size in ((a, n), (b, HELD_OUT)))
+        train = None if m.kind != "points" else Slots.of(around["source"].draw(c, n, {}), 0, None)
+        extra = [around | {"train": train, "t": jnp.int32(0)}] if m.needs else []
+        return jnp.asarray(m(x, jnp.ones(n), y, own, *extra), jnp.float32)
+
+    key = jax.random.fold_in(jax.random.key(seed), zlib.crc32(m.name.encode()) & 0x7FFFFFFF)
+    return np.asarray(jax.jit(lambda keys: jax.lax.map(one, keys))(jax.random.split(key, pairs)))
+
+
+def rounded(x: float, digits: int = 3) -> float:
+    """x to so many digits."""
+    return 0.0 if x == 0 or not math.isfinite(x) else round(x, digits - 1 - math.floor(math.log10(abs(x))))
+
+
+def main() -> None:
+    """Print `NOISE`."""
+    for kind in KINDS:
+        for name, m in sorted(of_kind(kind).items()):
+            found = values(m, PAIRS)
+            print(f'    "{name}": ({rounded(float(found.mean()))}, {rounded(float(found.std()), 2)}),', flush=True)
+
+
+# Mean and standard deviation of 400 pairs.
+NOISE: dict[str, tuple[float, float]] = {
+    "classifier_entropy": (1.38, 0.0024),
+    "copied_share": (0.0116, 0.0069),
+    "coverage": (0.968, 0.012),
+    "density": (1.0, 0.025),
+    "energy_distance_all": (0.000269, 0.0041),
+    "frechet": (0.0142, 0.0096),
+    "knn_kl": (0.000353, 0.033),
+    "low_density_1": (1.12, 0.65),
+    "low_density_10": (0.995, 0.19),
+    "low_density_5": (1.03, 0.29),
+    "memory_ratio": (1.0, 0.053),
+    "mmd_sq": (4.52e-05, 0.0011),
+    "mode_count": (25.0, 0.0),
+    "mode_entropy": (3.19, 0.0068),
+    "mode_quality": (0.989, 0.0047),
+    "mode_tv": (0.0875, 0.013),
+    "precision": (0.994, 0.0043),
+    "quantile_coverage_1": (1.02, 0.54),
+    "quantile_coverage_5": (0.987, 0.19),
+    "recall": (0.995, 0.0037),
+    "sliced_w2_sq": (0.0121, 0.0047),
+    "vendi": (4.85, 0.22),
+    "vendi_2": (3.0, 0.13),
+    "chao1": (857.0, 57.0),
+    "missing_mass": (0.131, 0.0065),
+    "tail_coverage_1": (1.0, 0.0),
+    "tail_coverage_5": (1.0, 0.0),
+    "tail_mass_1": (0.00998, 0.0),
+    "tail_mass_5": (0.0499, 0.0),
+    "zipf_mle": (0.946, 0.01),
+    "zipf_slope": (0.89, 0.013),
+    "above_range": (0.0504, 0.014),
+    "below_range": (0.0518, 0.014),
+    "copied_50": (0.0, 0.0),
+    "distinct_1": (0.0305, 4.3e-05),
+    "distinct_2": (0.547, 0.0034),
+    "distinct_3": (0.915, 0.0022),
+    "diversity": (0.976, 0.0011),
+    "entropy_1": (5.18, 0.012),
+    "entropy_2": (9.01, 0.016),
+    "entropy_3": (10.2, 0.0063),
+    "longest_repeat": (1.76, 0.026),
+    "loop_tokens": (0.0, 0.0),
+    "looping": (0.0, 0.0),
+    "mauve": (0.962, 0.014),
+    "novel_4": (0.972, 0.0012),
+    "perplexity_q01": (97.6, 4.0),
+    "perplexity_q05": (116.0, 2.9),
+    "perplexity_q50": (179.0, 2.6),
+    "perplexity_q95": (279.0, 7.0),
+    "perplexity_q99": (332.0, 14.0),
+    "rep_2": (0.0231, 0.0011),
+    "rep_3": (0.00105, 0.0002),
+    "rep_4": (6.74e-05, 5.2e-05),
+    "repeat_over_half": (0.0, 0.0),
+    "self_bleu": (0.117, 0.0051),
+    "type_token_ratio": (0.171, 0.00081),
+    "verbatim": (0.0, 0.0),
+}
+
+if __name__ == "__main__":
+    main()
