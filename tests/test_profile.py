@@ -56,15 +56,14 @@ def test_the_verdicts_on_known_runs_are_right(runs, name):
 
 
 def test_null_runs_hardly_ever_have_an_onset(tmp_path):
-    """200 runs of 20 chains on fresh data against 20 controls: at most 2 % alarms expected; 9 and more of 200 has p < .03 there."""
+    """200 runs of 20 chains on fresh data against 20 controls: at most 2 % raise an alarm (here 2 and 1; the band's level says 1 %)."""
     e = cj.varied(RUNS["fresh data"], generations=50)
     done = cj.run(e, chains=8000, seed=9, out=tmp_path / "null")
     alarms = dict.fromkeys(("w2_sq", "log_variance"), 0)
     for metric in alarms:
         values = done.records.sort("chain", "generation")[metric].to_numpy().astype(float).reshape(400, 20, 51)
         alarms[metric] = sum(onset(values[2 * i], values[2 * i + 1], seed=i).verdict == "yes" for i in range(200))
-    print(alarms)
-    assert max(alarms.values()) <= 8
+    assert max(alarms.values()) <= 4
 
 
 def test_late_collapse_is_told(runs):
