@@ -86,7 +86,7 @@ def test_the_three_meanings_of_a_real_share_give_their_three_laws(tmp_path):
     """N · E μ² at a = 0.3 after 20 generations (the transient is 0.7^40): 1.96, 2.78 and 4.71, first order in 1/N = 1/1000."""
     base = cj.Experiment(cj.sources.Normal(1), cj.families.Gaussian(1, statistics=False), Replace(), 1000, 20)
     arms = cj.grid(base, regime=[Mix(0.7, 0.0, 0.3, kept=kept) for kept in ("fresh", "redrawn", "fixed")])
-    done = cj.run(arms, chains=1500, seed=2, out=tmp_path / "run")
+    done = cj.run(arms, chains=800, seed=2, out=tmp_path / "run")
     for i, (kept, limit) in enumerate(shares.LIMITS.items()):
         last = done.records.filter((pl.col("experiment") == i) & (pl.col("generation") == 20))["mean_sq_error"].to_numpy()
         assert within(1000 * last.astype(float), limit(0.3)), kept

@@ -93,8 +93,13 @@ class Work:
             founding(experiment)
         if self.base is not None and all(e.start != "base" for e in self.settled):
             raise ConfigError("base", "given", 'left out: no experiment has start="base"')
+        checked = set()
         for group in self.groups:
-            check_metrics(first(group.experiments), self.shared(first(group.experiments)))
+            e = first(group.experiments)
+            alike = str(jax.tree.structure((e.source, e.family, e.curation, e.decoding))), e.metrics
+            if alike not in checked:  # what a family measures has nothing to do with the regime
+                checked.add(alike)
+                check_metrics(e, self.shared(e))
 
     def check_base(self, experiment: Experiment) -> None:
         """Raise ConfigError unless there are base parameters, and of this experiment's family."""
