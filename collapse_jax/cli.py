@@ -190,9 +190,9 @@ def command_report(arguments: Sequence[str]) -> int:
             verdicts = [(number, profile_of(run, number)) for number in numbers]
             tables = {"summary": table, "differences": apart, "theory": theory}
             judged = [{"experiment": number, **row} for number, one in verdicts for row in one.table().to_dicts()]
-            results.append(
-                {"run": str(folder), **{n: t.to_dicts() for n, t in tables.items()}, "profile": judged, "figures": made}
-            )
+            more = [{"experiment": number, **one.details()} for number, one in verdicts]
+            rows = {name: rows.to_dicts() for name, rows in tables.items()}
+            results.append({"run": str(folder), **rows, "profile": judged, "onsets": more, "figures": made})
             if not json:
                 summary.show(table, title=str(folder))
                 differences.show(apart, summary.name_of(run, base))

@@ -1,7 +1,7 @@
 """How a metric decays over generations: half-life, which law it follows, and what that says of later generations."""
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -44,7 +44,7 @@ def half_life(values: Array, share: float = 0.5, seed: int = 0) -> Interval:
 
 def crossing(curves: Array, share: float) -> Array:
     """Where each curve [R, T] first falls to `share` of its first value: [R], inf where it does not."""
-    goal = share * curves[:, :1]
+    goal = np.where(curves[:, :1] > 0, share * curves[:, :1], -np.inf)  # what was not there does not halve
     below = curves <= goal
     t = below.argmax(axis=1)
     rows = np.arange(len(curves))
@@ -53,17 +53,16 @@ def crossing(curves: Array, share: float) -> Array:
     return np.where(below.any(axis=1), np.maximum(t - 1 + step, 0.0), np.inf)
 
 
-def decay(values: Array, seed: int = 0) -> Decay:
-    """Which of the three laws the mean over chains [C, T] follows, by least squares in standard errors.
+def decay(values: Array, seed: int = 0, median: bool = False) -> Decay:
+    """Which of the three laws the mean (or the median) over chains [C, T] follows, by least squares in standard errors.
 
     Chain means of neighbouring generations are alike, so AIC alone is surer than the data: `support` says how often each law
     wins when chains are drawn anew, and a bounded law whose bound may be 0 (95 % over resamples) is left out.
     Raises ValueError for fewer than 4 chains or 5 generations.
     """
-    curves, error = resampled(values, seed)
+    curves, error = resampled(values, seed, median)
     fits = {law: fitted(curves, error, law) for law in LAWS}
-    low, high = np.quantile(fits["bounded"][1][2][1:], [0.025, 0.975])
-    contest = [law for law in LAWS if law != "bounded" or low > 0 or high < 0]
+    contest = admitted(fits)
     wins = np.stack([fits[law][0][1:] for law in contest]).argmin(axis=0)
     support = {law: float((wins == contest.index(law)).mean()) if law in contest else 0.0 for law in LAWS}
     aic = {law: float(fits[law][0][0]) for law in LAWS}
@@ -71,30 +70,45 @@ def decay(values: Array, seed: int = 0) -> Decay:
     return Decay(min(contest, key=lambda law: aic[law]), aic, support, numbers)
 
 
-def extrapolated(values: Array, generation: float, seed: int = 0) -> Interval:
-    """The mean over chains at a later generation, by the law that fits best, chosen anew in every bootstrap resample.
+def admitted(fits: dict[str, Any]) -> list[str]:
+    """The laws that compete: a bounded one whose bound may be 0 (95 % over resamples) does not."""
+    low, high = np.quantile(fits["bounded"][1][2][1:], [0.025, 0.975])
+    return [law for law in LAWS if law != "bounded" or low > 0 or high < 0]
+
+
+def extrapolated(values: Array, generation: float, seed: int = 0, median: bool = False) -> Interval:
+    """The mean (or median) over chains at a later generation, by the law that fits best, chosen anew in every resample.
 
     So the interval holds the doubt about the law as well as that about its numbers, and widens with the distance.
     """
-    curves, error = resampled(values, seed)
-    scores, guesses = [], []
-    for law in LAWS:
-        aic, numbers = fitted(curves, error, law)
-        scores.append(aic)
-        guesses.append(value(law, numbers, generation))
+    curves, error = resampled(values, seed, median)
+    fits = {law: fitted(curves, error, law) for law in LAWS}
+    contest = admitted(fits)
+    scores = [fits[law][0] for law in contest]
+    guesses = [value(law, fits[law][1], generation) for law in contest]
     chosen = np.stack(guesses)[np.stack(scores).argmin(axis=0), np.arange(len(curves))]
     low, high = np.quantile(chosen[1:], [0.025, 0.975])
     return Interval(float(chosen[0]), float(low), float(high))
 
 
-def resampled(values: Array, seed: int) -> tuple[Array, Array]:
-    """Mean curves: of all chains, then of resamples: [1 + RESAMPLES, T]; and the standard errors of the first, [T]."""
+def resampled(values: Array, seed: int, median: bool = False) -> tuple[Array, Array]:
+    """Mean (or median) curves: of all chains, then of resamples: [1 + RESAMPLES, T]; and the first's standard errors, [T].
+
+    Medians are those of the first 1,000 chains, whose resampling takes long enough.
+    """
     chains, generations = values.shape
     if chains < 4 or generations < 5:
         raise ValueError(f"{chains} chains of {generations} generations: at least 4 of 5 for a law")
-    weights = np.random.default_rng(seed).multinomial(chains, np.full(chains, 1 / chains), size=RESAMPLES) / chains
-    curves = np.concatenate([values.mean(axis=0)[None], weights @ values])
-    error = values.std(axis=0, ddof=1) / np.sqrt(chains)
+    rng = np.random.default_rng(seed)
+    if median:
+        some = values[:1000]
+        curves = np.stack([np.median(some[rng.integers(0, len(some), len(some))], axis=0) for _ in range(RESAMPLES)])
+        error = curves.std(axis=0)
+        curves = np.concatenate([np.median(some, axis=0)[None], curves])
+    else:
+        weights = rng.multinomial(chains, np.full(chains, 1 / chains), size=RESAMPLES) / chains
+        curves = np.concatenate([values.mean(axis=0)[None], weights @ values])
+        error = values.std(axis=0, ddof=1) / np.sqrt(chains)
     return curves, np.maximum(error, 1e-9 * np.abs(curves[0]).max() + 1e-300)
 
 

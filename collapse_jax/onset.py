@@ -53,8 +53,23 @@ def onset(chains: Array, controls: Array, level: float = LEVEL, seed: int = 0, s
     (Westfall & Young 1993). Values that are no number count as the largest. stay: generations inside that make a recovery
     (None: a twentieth of all, at least 2).
     """
-    scores = ranked(np.concatenate([chains, controls]))
     c, k = len(chains), len(controls)
+    if not c or not k:
+        nothing = (None, None, None, None)
+        return Onset(
+            "undecided",
+            None,
+            None,
+            None,
+            None,
+            None,
+            None,
+            fewest(max(c, 1), level),
+            *nothing,
+            np.zeros(chains.shape[1]),
+            math.inf,
+        )
+    scores = ranked(np.concatenate([chains, controls]))
     generations = scores.shape[1]
     stay = stay or max(2, generations // 20)
     rng = np.random.default_rng(seed)
@@ -147,14 +162,15 @@ def single(chains: Array, controls: Array, level: float) -> tuple[float | None, 
     """Share of chains outside the band for single chains, its interval, and the band.
 
     A control's score is its largest distance from the other controls' mean, in their standard deviations, over all generations.
-    One more chain of their law has a larger one than the ⌈level (K + 1)⌉th smallest with probability at most 1 - level
-    (conformal; Vovk et al. 2005).
+    One more chain of their law has a larger one than the ⌈level (K + 1)⌉th smallest with probability of about 1 - level
+    (the jackknife; nearly conformal, Vovk et al. 2005). Controls that are not finite are left out.
     """
+    controls = controls[np.isfinite(controls).all(axis=1)]
     k = len(controls)
     rank = math.ceil(level * (k + 1))
     if rank > k:
         return None, None, None, None
-    x, largest = np.nan_to_num(controls.astype(float)), np.finfo(float).max
+    x, largest = controls.astype(float), np.finfo(float).max
     total, squares = x.sum(axis=0), (x * x).sum(axis=0)
     mean = (total - x) / (k - 1)
     variance = (squares - x * x) / (k - 1) - mean**2

@@ -7,17 +7,20 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import polars as pl
+from scipy import stats
 
 from collapse_jax.decay import Decay, Interval, decay, extrapolated, half_life
+from collapse_jax.engine.serial import config_hash, to_json
 from collapse_jax.errors import ConfigError
 from collapse_jax.onset import Onset, onset
 
 Array: TypeAlias = np.ndarray
 RESAMPLES = 1000
 # What each definition looks at: the first of these columns that a run has.
-RISK = ("excess_risk", "perplexity", "nll", "w2_sq", "l2_sq", "kl", "energy_distance", "mean_sq_error")
+RISK = ("excess_risk", "perplexity", "nll", "w2_sq", "l2_sq", "kl", "mean_sq_error", "energy_distance")
+NATS = ("nll",)  # risks that are logarithms: their growth is a difference
 VARIANCE = ("log_variance", "trace_ratio", "heterozygosity", "latent_spread", "entropy", "class_entropy")
-MODES = ("mode_count", "classifier_entropy", "class_entropy")
+MODES = ("mode_quality", "classifier_entropy", "class_entropy")  # samples between modes are near none of them
 TAILS = ("tail_coverage", "low_density_5", "quantile_coverage_5", "rare_words", "recall", "support")
 HALVED = ("support", "recall")  # whose half-lives are told beside those of the variance and the tails
 REAL = ("precision", "density")  # what hallucinated samples lower
@@ -39,7 +42,8 @@ NAMES = (
 @dataclasses.dataclass(frozen=True)
 class Verdict:
     """One definition: statistic with its 95 % bootstrap interval [low, high] over chains, verdict "yes", "no" or "undecided",
-    the metric it was read from (None: the run has none), and what would decide it."""
+    the metric it was read from (None: the run has none), and what would decide it. Of few chains the bootstrap's interval is
+    widened as Student's is; one chain has none."""
 
     definition: str
     statistic: float | None
@@ -56,8 +60,9 @@ class Profile:
 
     early: the tails go while the variance stays; late: the variance goes (Nature 2024); None where neither is decided.
     half_lives: generations until the medians of variance, tails, support and recall are half of generation 0's; laws: which
-    law of decay their means follow, where there are 4 chains of 5 generations; later: the means that law gives for a stated
-    generation. By metric; a logarithm of the variance counts as the variance.
+    law of decay these medians follow, where there are 4 chains of 5 generations; later: what that law gives for a stated
+    generation. By metric; a logarithm of the variance counts as the variance. repeated: onsets against controls on the same
+    real data again and again, where the run has them; dropped: chains left out because their fit failed.
     """
 
     verdicts: list[Verdict]
@@ -67,28 +72,45 @@ class Profile:
     half_lives: dict[str, Interval] = dataclasses.field(default_factory=dict)
     laws: dict[str, Decay] = dataclasses.field(default_factory=dict)
     later: dict[str, Interval] = dataclasses.field(default_factory=dict)
+    repeated: dict[str, Onset] = dataclasses.field(default_factory=dict)
+    dropped: int = 0
 
     def table(self) -> pl.DataFrame:
         """A row a definition."""
         return pl.DataFrame([dataclasses.asdict(v) for v in self.verdicts], infer_schema_length=None)
 
+    def details(self) -> dict[str, Any]:
+        """What is beside the verdicts, as plain values: onsets, half-lives, laws, early and late collapse."""
+        plain = lambda found: {name: dataclasses.asdict(one) for name, one in found.items()}
+        onsets = {kind: plain(getattr(self, kind)) for kind in ("onsets", "repeated")}
+        for row in (row for rows in onsets.values() for row in rows.values()):
+            row["z"], row["band"] = row["z"].tolist(), None if row["band"] is None else row["band"].tolist()
+        others = {name: plain(getattr(self, name)) for name in ("half_lives", "laws", "later")}
+        return onsets | others | {"early": self.early, "late": self.late, "failed": self.dropped}
+
 
 def profile(run: Any, experiment: int = 0, seed: int = 0, others: Sequence[Any] = (), at: int | None = None) -> Profile:
-    """The profile of one experiment of a run, against its fresh-data controls where the run has them.
+    """The profile of one experiment of a run, against its controls where the run has them; chains that failed are left out.
 
     Definition 4 needs at least three experiments, of this run or of `others`, that differ in `samples` alone. at: a generation
     to which the laws of decay are followed. Raises ConfigError where `at` lies within the run.
     """
-    chains = metrics_of(run, experiment)
-    number = run.control_of(experiment) if run.controls is not None else None
-    controls = metrics_of(run.controls, number) if number is not None else {}
     own = run.experiments[experiment]
     if at is not None and at <= own.generations:
         raise ConfigError("at", at, f"a generation after the run's last, {own.generations}")
+    chains, every, dropped = metrics_of(run, experiment)
+    aside: dict[str, dict[str, Array]] = {}
+    for kind in ("fresh", "repeated"):
+        number = run.control_of(experiment, kind) if run.controls is not None else None
+        aside[kind] = metrics_of(run.controls, number)[0] if number is not None else {}
     sizes = sizes_of(run, own)
     for other in others:
         sizes = sizes_of(other, own) | sizes
-    return profiled(chains, controls, sizes, seed, at)
+    found = profiled(chains, aside["fresh"], sizes, seed, at, every)
+    repeated = {
+        name: told(chains[name], aside["repeated"][name], seed, every, name) for name in found.onsets if name in aside["repeated"]
+    }
+    return dataclasses.replace(found, repeated=repeated, dropped=dropped)
 
 
 def profiled(
@@ -97,17 +119,21 @@ def profiled(
     sizes: dict[int, Array] | None = None,
     seed: int = 0,
     at: int | None = None,
+    every: dict[str, int] | None = None,
 ) -> Profile:
-    """The profile of chains of metrics, each [C, T], against controls [K, T]; sizes: of the risk for other M, [C, T] each."""
-    controls, rng = controls or {}, np.random.default_rng(seed)
+    """The profile of chains of metrics, each [C, T], against controls [K, T]; sizes: of the risk for other M, [C, T] each.
+
+    every: metrics that have a value in each k-th generation alone, with their k (default: all in every one).
+    """
+    controls, every, rng = controls or {}, every or {}, np.random.default_rng(seed)
     pick = lambda names: next((name for name in names if name in chains), None)
     risk, variance, modes, tails, real = (pick(names) for names in (RISK, VARIANCE, MODES, TAILS, REAL))
     used = [name for name in dict.fromkeys((risk, variance, modes, tails, real)) if name in controls]
-    onsets = {name: onset(chains[name], controls[name], seed=seed) for name in used if name is not None}
+    onsets = {name: told(chains[name], controls[name], seed, every, name) for name in used if name is not None}
     found = [
         of_catastrophe(chains, risk, rng),
         of_increase(chains, risk, onsets, rng),
-        of_divergence(chains, risk, rng),
+        of_divergence(chains, risk, onsets, rng),
         of_scaling(sizes or {}, risk, rng),
         of_loss(4, chains, variance, rng),
         of_loss(5, chains, modes, rng),
@@ -118,29 +144,60 @@ def profiled(
     late, gone = by_verdict.get(found[4].verdict), by_verdict.get(found[6].verdict)
     early = None if gone is None else gone and (not late or earlier(onsets, tails, variance))
     falling = {name: chains[name] for name in dict.fromkeys((variance, tails, *HALVED)) if name in chains}
+    steps = {name.removeprefix("log_"): every.get(name, 1) for name in falling}
     falling = {name.removeprefix("log_"): np.exp(x) if name.startswith("log_") else x for name, x in falling.items()}
-    half_lives = {name: half_life(x, seed=seed) for name, x in falling.items()}
-    fitted = {name: x for name, x in falling.items() if min(len(x) - 3, x.shape[1] - 4) > 0 and np.isfinite(x).all()}
-    laws = {name: decay(x, seed) for name, x in fitted.items()}
-    later = {} if at is None else {name: extrapolated(x, at, seed) for name, x in fitted.items()}
+    falling = {name: x for name, x in falling.items() if x.size and np.isfinite(x).all() and np.median(x[:, 0]) > 0}
+    half_lives = {name: stretched(half_life(x, seed=seed), steps[name]) for name, x in falling.items()}
+    fitted = {name: x for name, x in falling.items() if min(len(x) - 3, x.shape[1] - 4) > 0}
+    laws = {name: decay(x, seed, median=True) for name, x in fitted.items()}
+    later = {} if at is None else {name: extrapolated(x, at / steps[name], seed, median=True) for name, x in fitted.items()}
     return Profile(found, onsets, early, late, half_lives, laws, later)
 
 
-def metrics_of(run: Any, experiment: int) -> dict[str, Array]:
-    """Every numeric column of an experiment that has a value in all its rows: [chains, generations] each."""
+def told(values: Array, controls: Array, seed: int, every: dict[str, int], name: str = "") -> Onset:
+    """`onset`, over the generations that both have, which are `every` k-th ones: its generations are the run's."""
+    k, shared = every.get(name, 1), min(values.shape[1], controls.shape[1])
+    found = onset(values[:, :shared], controls[:, :shared], seed=seed)
+    places = ("generation", "low", "high", "recovered", "again")
+    return dataclasses.replace(found, **{p: getattr(found, p) * k for p in places if getattr(found, p) is not None})
+
+
+def stretched(life: Interval, k: int) -> Interval:
+    """A time in k-th generations as generations."""
+    return Interval(life.value * k, life.low * k, life.high * k)
+
+
+def metrics_of(run: Any, experiment: int) -> tuple[dict[str, Array], dict[str, int], int]:
+    """Every column of an experiment that definitions look at: [chains, generations] each; those made every k-th generation; failed.
+
+    Chains that failed, and are left out, are counted. A column that is made every k-th generation has those alone.
+    """
     rows = run.records.filter(pl.col("experiment") == experiment).sort("chain", "generation")
-    names = [n for n in (*RISK, *VARIANCE, *MODES, *TAILS, *REAL) if n in rows.columns and rows[n].null_count() == 0]
+    dropped = rows.filter(pl.col("failed"))["chain"].unique() if "failed" in rows.columns else pl.Series([], dtype=pl.Int32)
+    rows = rows.filter(~pl.col("chain").is_in(dropped.implode()))
     chains = rows["chain"].n_unique()
-    return {name: rows[name].to_numpy().astype(float).reshape(chains, -1) for name in dict.fromkeys(names)}
+    found, every = dict[str, Array](), dict[str, int]()
+    for name in dict.fromkeys((*RISK, *VARIANCE, *MODES, *TAILS, *REAL)):
+        there = rows.filter(pl.col(name).is_not_null()) if name in rows.columns else rows.clear()
+        times = there["generation"].unique().sort().to_list()
+        if (
+            chains
+            and times
+            and len(there) == chains * len(times)
+            and times == list(range(0, times[-1] + 1, max(times[1:2] or [1])))
+        ):
+            found[name] = there[name].to_numpy().astype(float).reshape(chains, -1)
+            every |= {name: times[1]} if times[1:] and times[1] > 1 else {}
+    return found, every, len(dropped)
 
 
 def sizes_of(run: Any, own: Any) -> dict[int, Array]:
     """The risk of every experiment of the run that differs from `own` in a constant number of samples alone, by that."""
-    like = lambda e: dataclasses.replace(e, samples=0, label="")
+    like = lambda e: config_hash(to_json(dataclasses.replace(e, samples=0, label="")))
     found: dict[int, Array] = {}
     for i, e in enumerate(run.experiments):
         if isinstance(e.samples, int) and like(e) == like(own):
-            metrics = metrics_of(run, i)
+            metrics = metrics_of(run, i)[0]
             name = next((name for name in RISK if name in metrics), None)
             if name is not None:
                 found[e.samples] = metrics[name]
@@ -148,23 +205,50 @@ def sizes_of(run: Any, own: Any) -> dict[int, Array]:
 
 
 def resampled(values: Array, statistic: Any, rng: np.random.Generator) -> tuple[float, float, float]:
-    """statistic(medians or means over chains) of values [C, T], with its 95 % bootstrap interval over chains."""
+    """statistic(medians or means over chains) of values [C, T], with its 95 % bootstrap interval over chains.
+
+    Its half-widths are stretched by Student's quantile over the normal one and by √(C / (C - 1)): one chain has no interval.
+    """
     c = len(values)
     again = np.array([statistic(values[rng.integers(0, c, c)]) for _ in range(RESAMPLES)])
-    low, high = np.quantile(np.nan_to_num(again, nan=np.inf), [0.025, 0.975])
-    return float(statistic(values)), float(low), float(high)
+    ends = np.quantile(np.where(np.isnan(again), np.inf, again), [0.025, 0.975], method="closest_observation")
+    value = float(statistic(values))
+    if c < 2 or not np.isfinite(value):
+        return value, -math.inf, math.inf
+    more = float(stats.t.ppf(0.975, c - 1) / stats.norm.ppf(0.975)) * math.sqrt(c / (c - 1))
+    low, high = (value + more * (float(end) - value) for end in ends)
+    return value, low, high
 
 
-def decided(number: int, metric: str, found: tuple[float, float, float], chains: int, yes: Any, no: Any, edge: float) -> Verdict:
-    """A verdict from an interval: yes(low, high), no(low, high), else how many chains would bring it off the edge."""
+def decided(
+    number: int,
+    metric: str,
+    found: tuple[float, float, float],
+    chains: int,
+    yes: Any,
+    no: Any,
+    edge: float,
+    other: float | None = None,
+) -> Verdict:
+    """A verdict from an interval: yes(low, high), no(low, high), else how many chains would bring it off the edge.
+
+    Between two edges no number of chains would.
+    """
     value, low, high = found
+    if not np.isfinite(value):
+        return Verdict(NAMES[number], None, None, None, "undecided", metric, "a finite metric: there is none at some generation")
     if yes(low, high):
         return Verdict(NAMES[number], value, low, high, "yes", metric)
     if no(low, high):
         return Verdict(NAMES[number], value, low, high, "no", metric)
-    room, wide = abs(value - edge), (high - low) / 2
-    more = math.ceil(chains * (wide / room) ** 2) if room > 0 and np.isfinite(wide) else None
-    needs = f"about {more} chains" if more is not None and more < 100 * chains else "more generations: it lies on the edge"
+    needs = "more generations: it lies on the edge"
+    if chains < 2:
+        needs = "more chains: one has no interval"
+    elif other is None or not min(edge, other) <= value <= max(edge, other):
+        room, wide = min(abs(value - x) for x in (edge, edge if other is None else other)), (high - low) / 2
+        more = math.ceil(chains * (wide / room) ** 2) if room > 0 and wide < 100 * room else None
+        if more is not None and more < 100 * chains:
+            needs = f"about {max(more, chains + 1)} chains"
     return Verdict(NAMES[number], value, low, high, "undecided", metric, needs)
 
 
@@ -174,35 +258,47 @@ def unknown(number: int, needs: str) -> Verdict:
 
 
 def of_catastrophe(chains: dict[str, Array], risk: str | None, rng: np.random.Generator) -> Verdict:
-    """Median risk at the end over that at generation 0, at least CATASTROPHE."""
-    if risk is None:
-        return unknown(0, "a risk: one of " + ", ".join(RISK))
-    found = resampled(chains[risk], lambda x: np.median(x[:, -1]) / np.median(x[:, 0]), rng)
-    return decided(0, risk, found, len(chains[risk]), lambda a, b: a > CATASTROPHE, lambda a, b: b < CATASTROPHE, CATASTROPHE)
+    """Median risk at the end over that at generation 0 (of one in nats: exp of the difference), at least CATASTROPHE."""
+    if risk is None or chains[risk].shape[1] < 2:
+        return unknown(0, "a risk over more than generation 0: one of " + ", ".join(RISK))
+    values = chains[risk]
+    if risk not in NATS and not np.median(values[:, 0]) > 0:
+        return unknown(0, f"a risk above 0 at generation 0: {risk} is not")
+    found = resampled(values, lambda x: grown(np.median(x[:, 0]), np.median(x[:, -1]), risk in NATS), rng)
+    return decided(0, risk, found, len(values), lambda a, b: a > CATASTROPHE, lambda a, b: b < CATASTROPHE, CATASTROPHE)
+
+
+def grown(first: float, last: float, logarithm: bool) -> float:
+    """last / first, infinite where first is not above 0; of logarithms, the exponential of their difference."""
+    if logarithm:
+        return float(np.exp(min(last - first, 700.0)))
+    return float(last / first) if first > 0 else math.inf
 
 
 def of_increase(chains: dict[str, Array], risk: str | None, onsets: dict[str, Onset], rng: np.random.Generator) -> Verdict:
-    """Mean risk at the end less that at generation 0, and with controls an onset upwards too."""
-    if risk is None:
-        return unknown(1, "a risk: one of " + ", ".join(RISK))
-    values = chains[risk]
-    found = resampled(values, lambda x: np.mean(x[:, -1] - x[:, 0]), rng)
-    seen = onsets.get(risk)
+    """Mean risk at the end less that at generation 0; with controls, at the generation where it is most above theirs.
+
+    There "yes" says that it leaves the controls' band upwards at any generation, also where it comes back, or was below before.
+    """
+    if risk is None or chains[risk].shape[1] < 2:
+        return unknown(1, "a risk over more than generation 0: one of " + ", ".join(RISK))
+    values, seen = chains[risk], onsets.get(risk)
+    t = -1 if seen is None or seen.verdict == "undecided" else int(np.argmax(seen.z))
+    found = resampled(values, lambda x: np.mean(x[:, t] - x[:, 0]), rng)
     if seen is not None and seen.verdict != "undecided":
-        verdict = "yes" if seen.verdict == "yes" and seen.direction == "up" else "no"
-        return Verdict(NAMES[1], *found, verdict, risk)
-    if found[1] > 0:
-        return Verdict(NAMES[1], *found, "yes", risk)
-    if found[2] < 0:
-        return Verdict(NAMES[1], *found, "no", risk)
+        return Verdict(NAMES[1], *found, "yes" if seen.z.max() > seen.limit else "no", risk)
     needs = f"about {seen.needed} chains and controls" if seen is not None else "controls, which say what no increase looks like"
-    return Verdict(NAMES[1], *found, "undecided", risk, needs)
+    if not np.isfinite(found[0]):
+        return unknown(1, "a finite risk")
+    verdict = "yes" if found[1] > 0 else "no" if found[2] < 0 else "undecided"
+    return Verdict(NAMES[1], *found, verdict, risk, needs if verdict == "undecided" else "")
 
 
-def of_divergence(chains: dict[str, Array], risk: str | None, rng: np.random.Generator) -> Verdict:
+def of_divergence(chains: dict[str, Array], risk: str | None, onsets: dict[str, Onset], rng: np.random.Generator) -> Verdict:
     """Growth of the mean risk in the second half of the generations over that in the first: 1 on a line, near 0 at a bound.
 
     A bound that is far off looks like a line, and a logarithm like a bound: what is not seen in T generations is not said.
+    "no" also where it falls, or never leaves the controls' band.
     """
     if risk is None or chains[risk].shape[1] < 5:
         return unknown(2, "a risk over at least 5 generations")
@@ -213,12 +309,14 @@ def of_divergence(chains: dict[str, Array], risk: str | None, rng: np.random.Gen
         second, first = gain[0](x), gain[1](x)
         return second / first if first > 0 else (0.0 if second <= 0 else math.inf)
 
-    grown = resampled(chains[risk], lambda x: np.mean(x[:, -1] - x[:, 0]), rng)
+    change = resampled(chains[risk], lambda x: np.mean(x[:, -1] - x[:, 0]), rng)
     found = resampled(chains[risk], ratio, rng)
-    if grown[1] <= 0:  # what does not grow does not diverge
-        if abs(grown[0]) <= grown[2] - grown[0] or grown[2] < 0:
-            return Verdict(NAMES[2], *found, "no", risk)
-    return decided(2, risk, found, len(chains[risk]), lambda a, b: a > DIVERGING, lambda a, b: b < BOUNDED, DIVERGING)
+    seen = onsets.get(risk)
+    if change[2] < 0 or (seen is not None and seen.verdict == "no"):  # what does not grow does not diverge
+        return Verdict(NAMES[2], *found, "no", risk)
+    if change[1] <= 0:
+        return Verdict(NAMES[2], *found, "undecided", risk, "more chains or generations: growth is not told from none")
+    return decided(2, risk, found, len(chains[risk]), lambda a, b: a > DIVERGING, lambda a, b: b < BOUNDED, DIVERGING, BOUNDED)
 
 
 def of_scaling(sizes: dict[int, Array], risk: str | None, rng: np.random.Generator) -> Verdict:
@@ -232,6 +330,8 @@ def of_scaling(sizes: dict[int, Array], risk: str | None, rng: np.random.Generat
         with np.errstate(invalid="ignore", divide="ignore"):
             return float(np.polyfit(m, np.log([x[:, t].mean() for x in drawn]), 1)[0])
 
+    if risk in NATS or not all((x[:, t].mean() > 0) and np.isfinite(x[:, t]).all() for x in curves for t in (0, -1)):
+        return unknown(3, f"a risk above 0 for every number of samples: {risk} is not")
     change = lambda drawn: slope(drawn, -1) - slope(drawn, 0)
     again = [change([x[rng.integers(0, len(x), len(x))] for x in curves]) for _ in range(RESAMPLES)]
     low, high = (float(q) for q in np.quantile(again, [0.025, 0.975]))
@@ -245,12 +345,10 @@ def of_loss(number: int, chains: dict[str, Array], metric: str | None, rng: np.r
     if metric is None:
         names = {4: VARIANCE, 5: MODES, 6: TAILS, 7: REAL}[number]
         return unknown(number, "a metric: one of " + ", ".join(names))
-    log = metric.startswith("log_")
-
-    def ratio(x: Array) -> float:
-        first, last = np.median(x[:, 0]), np.median(x[:, -1])
-        return float(np.exp(last - first)) if log else float(last / first) if first else math.inf
-
+    log, start = metric.startswith("log_"), float(np.median(chains[metric][:, 0]))
+    if chains[metric].shape[1] < 2 or not (log or start > 0):
+        return unknown(number, f"more than generation 0, and something there: {metric} is {start:g}")
+    ratio = lambda x: grown(np.median(x[:, 0]), np.median(x[:, -1]), log)
     found = resampled(chains[metric], ratio, rng)
     return decided(number, metric, found, len(chains[metric]), lambda a, b: b < LOST, lambda a, b: a > LOST, LOST)
 

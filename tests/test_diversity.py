@@ -190,3 +190,14 @@ def test_modes_of_the_grid_s_own_samples_are_as_documented():
     for name, (mean, spread) in documented.items():
         assert abs(found[name].mean() - mean) < 4 * spread / np.sqrt(draws) + 0.0005 * (100 if name == "mode_count" else 1), name
         assert abs(found[name].std() / spread - 1) < 0.1, name
+
+
+def test_a_sample_that_is_no_number_is_left_out_of_the_scores():
+    x, y = normals(0, 40, 2), normals(1, 30, 2)
+    broken = np.array(x)
+    broken[7, 1] = np.nan
+    kept = np.delete(x, 7, axis=0)
+    for score in (vendi, vendi_2):
+        np.testing.assert_allclose(
+            score(jnp.asarray(broken), jnp.ones(40), y), score(jnp.asarray(kept), jnp.ones(39), y), rtol=1e-4
+        )

@@ -178,3 +178,12 @@ def test_registered_functions_are_the_parts_of_manifold():
     x, y = jnp.asarray(normals(11, 60, 2)), jnp.asarray(normals(12, 60, 2))
     for name, value in ours(x, y).items():
         assert float(of_kind("points")[name](x, jnp.ones(60), y, KEY)) == pytest.approx(value)
+
+
+def test_a_sample_that_is_no_number_is_infinitely_far_and_in_no_ball():
+    rng = np.random.default_rng(0)
+    x, y = (jnp.asarray(rng.normal(size=(64, 2)), jnp.float32) for _ in range(2))
+    broken = x.at[5, 0].set(jnp.nan)
+    assert frechet(broken, jnp.ones(64), y) == jnp.inf
+    found, whole = (manifold(z, jnp.ones(64), y) for z in (broken, x))
+    assert all(np.isfinite(v) for v in found.values()) and found["precision"] <= whole["precision"]

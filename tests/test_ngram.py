@@ -155,7 +155,7 @@ def test_a_chain_loses_support_and_records_what_it_should():
     for t in range(7):
         chain, record = step(chain, t)
         support.append(float(record["support"]))
-    assert {"perplexity", "support", "distinct_2", "rep_4", "failed"} == set(record)
+    assert {"perplexity", "perplexity_se", "support", "distinct_2", "rep_4", "failed"} == set(record)
     assert support[0] > 1.2 * support[-1] and all(a >= b for a, b in zip(support, support[1:]))
 
 

@@ -127,3 +127,72 @@ def test_the_command_prints_a_table_and_json(runs, capsys):
     assert "followed to the generation" in said("--at", "90")
     with pytest.raises(cj.ConfigError, match="at = 60: a generation after the run's last, 60"):
         profile(runs, at=60)
+
+
+def chains_of(curve, n=40, noise=0.1, seed=0):
+    return np.asarray(curve, float) + noise * np.random.default_rng(seed).normal(size=(n, 1)) + 0 * np.asarray(curve)
+
+
+def test_few_chains_are_judged_with_care():
+    """One chain has no interval and no verdict; of three noisy null chains hardly any is called collapsed."""
+    rng = np.random.default_rng(0)
+    null = lambda c: {"w2_sq": rng.exponential(size=(c, 50)), "trace_ratio": np.exp(0.1 * rng.normal(size=(c, 50)))}
+    one = profiled(null(1))
+    assert {v.verdict for v in one.verdicts} == {"undecided"} and all(v.needs for v in one.verdicts)
+    for c in (2, 3, 5):
+        said = [[profiled(null(c)).verdicts[i].verdict == "yes" for i in (0, 1, 4)] for _ in range(40)]
+        assert np.mean(said, axis=0).max() <= 0.1
+
+
+def test_a_run_of_generation_0_alone_is_not_judged():
+    assert {v.verdict for v in profiled({"w2_sq": np.ones((30, 1)), "trace_ratio": np.ones((30, 1))}).verdicts} == {"undecided"}
+
+
+def test_risks_in_nats_grow_by_differences_and_those_without_a_zero_are_refused():
+    by = profiled({"nll": chains_of(np.linspace(-0.5, 4.5, 20))}).verdicts
+    assert by[0].verdict == "yes" and abs(by[0].statistic / np.exp(5) - 1) < 0.2
+    by = profiled({"energy_distance": chains_of(np.linspace(-0.01, 0.2, 20), noise=0.001)}).verdicts
+    assert by[0].verdict == "undecided" and "above 0" in by[0].needs and by[1].verdict == "yes"
+
+
+def test_what_was_never_there_is_not_lost():
+    found = profiled({"tail_coverage": np.zeros((20, 10)), "support": np.zeros((20, 10))})
+    assert found.verdicts[6].verdict == "undecided" and found.early is None and not found.half_lives
+
+
+def test_an_increase_that_comes_back_is_one_and_a_dip_before_it_does_not_hide_it():
+    t = np.arange(40)
+    controls = {"w2_sq": np.random.default_rng(1).normal(5, 0.3, (60, 40))}
+    noisy = lambda curve: {"w2_sq": np.random.default_rng(2).normal(curve, 0.3, (60, 40))}
+    dip = profiled(noisy(5 - 2.0 * (t < 8) * (t > 0) + 3.0 * (t > 20)), controls)
+    assert dip.verdicts[1].verdict == "yes" and dip.verdicts[1].statistic > 2
+    back = profiled(noisy(5 + 3.0 * (t > 3) * (t < 15) - 2.0 * (t > 30)), controls)
+    assert back.verdicts[1].verdict == "yes" and back.verdicts[1].statistic > 2
+    onset = back.onsets["w2_sq"]
+    assert (onset.generation, onset.recovered, onset.again) == (4, 15, 31)
+    lower = profiled(noisy(5 - 2.0 * (t > 8)), controls)
+    assert lower.verdicts[1].verdict == "no"
+
+
+def test_growth_that_cannot_be_seen_is_not_denied():
+    noisy = np.random.default_rng(0).normal(0.1 * np.arange(50) + 5, 5, (3, 50))
+    assert profiled({"w2_sq": noisy}).verdicts[2].verdict == "undecided"
+
+
+def test_controls_that_did_not_get_so_far_and_columns_of_every_fifth_generation(runs, tmp_path):
+    e = cj.varied(
+        NORMAL, family=f.Gaussian(1, statistics=False), samples=600, generations=20, metrics=["log_variance", "recall@5"]
+    )
+    run = cj.run(e, chains=6, seed=0, out=tmp_path / "run")
+    found = profile(run)
+    assert found.verdicts[6].metric == "recall" and found.half_lives["recall"].value in (np.inf, *range(21))
+    t = np.arange(20.0)
+    short = profiled({"w2_sq": chains_of(t)}, {"w2_sq": chains_of(0 * t[:7])})
+    assert short.onsets["w2_sq"].verdict == "yes"
+    assert onset(np.ones((5, 4)), np.ones((0, 4))).verdict == "undecided"
+
+
+def test_sources_that_hold_arrays_and_failed_chains_are_no_crash(tmp_path):
+    base = cj.Experiment(s.Categorical((0.5, 0.3, 0.2)), f.Discrete(3), r.Replace(), 20, 4)
+    run = cj.run(cj.grid(base, samples=[20, 40, 80]), chains=5, seed=0, out=tmp_path / "run")
+    assert profile(run).verdicts[3].verdict in ("yes", "no", "undecided")

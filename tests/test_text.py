@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from collapse_jax.errors import ConfigError
-from collapse_jax.metrics.text import distinct_n, perplexity, rep_n, text_metrics
+from collapse_jax.metrics.text import distinct_n, perplexities, perplexity, rep_n, text_metrics
 from collapse_jax.sources.builders.text_files import TextFiles
 from collapse_jax.sources.text import Text
 from collapse_jax.sources.tokenizers import BPE, Bytes
@@ -210,3 +210,13 @@ def test_perplexity_by_hand():
 def test_blocks_too_short_for_four_grams_are_refused(block):
     with pytest.raises(ConfigError, match=r"source\.block"):
         Text("kjv", Bytes(), block).validate()
+
+
+def test_perplexity_has_the_standard_error_of_its_blocks():
+    losses = np.random.default_rng(0).gamma(4.0, 0.5, (200, 16))
+    found = perplexities(jnp.asarray(losses.sum(axis=1)), 16)
+    mean = losses.mean()
+    error = losses.mean(axis=1).std(ddof=1) / np.sqrt(200)
+    np.testing.assert_allclose([found["perplexity"], found["perplexity_se"]], [np.exp(mean), np.exp(mean) * error], rtol=1e-5)
+    assert np.isinf(perplexities(jnp.asarray([1.0, jnp.inf]), 4)["perplexity_se"])
+    assert perplexities(jnp.asarray([8.0]), 4)["perplexity_se"] == 0

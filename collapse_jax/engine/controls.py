@@ -16,7 +16,9 @@ OTHER = 0x9E3779B9  # the controls' seed is the run's with these bits turned: no
 
 
 def control(experiment: Experiment, kind: str) -> Experiment | None:
-    """The experiment with every generation fitted on real data alone, as many samples; None where its family refuses that.
+    """The experiment with every generation fitted on real data alone, as many samples as a generation of it draws (and reads
+    anew from the source, under Fresh with a constant size); None where its family refuses that. Regimes that keep more than one
+    generation are fitted on more than their controls.
 
     kind: "fresh", new real data each generation, which shows what chance does; "repeated", generation 0's again and again.
     """

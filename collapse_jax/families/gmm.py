@@ -17,6 +17,7 @@ from collapse_jax.families.discrete import categorical
 from collapse_jax.families.em import Components
 from collapse_jax.metrics.mixtures import Mixture, l2_sq, of_source
 from collapse_jax.metrics.points import against_source, held_out
+from collapse_jax.metrics.text import standard_error
 from collapse_jax.schedules import table
 from collapse_jax.struct import replace, static, struct
 
@@ -105,7 +106,8 @@ class GaussianMixture(Family):
             metrics["log_det_ratio"] = log_det(covariance) - log_det(source.covariance(shared))
         variances = jnp.trace(mixture.covariances, axis1=1, axis2=2) / self.dim
         metrics["component_sd"] = jnp.sqrt(jnp.sum(params.weights * variances))
-        metrics["nll"] = -jnp.mean(self.log_prob(params, held_out(shared), shared))
+        losses = -self.log_prob(params, held_out(shared), shared)
+        metrics |= {"nll": jnp.mean(losses), "nll_se": standard_error(losses)}
         real = of_source(source)
         return metrics if real is None else metrics | {"l2_sq": l2_sq(mixture, real)}
 

@@ -16,6 +16,7 @@ from collapse_jax.families.bits import normals, symmetric, words
 from collapse_jax.families.discrete import categorical
 from collapse_jax.families.em import sums
 from collapse_jax.metrics.points import against_source, distances, held_out
+from collapse_jax.metrics.text import standard_error
 from collapse_jax.schedules import table
 from collapse_jax.struct import static, struct
 
@@ -128,7 +129,8 @@ class KernelDensity(Family):
         metrics = against_source(mean, jnp.trace(covariance), shared) | {"bandwidth": params.bandwidth}
         if self.dim <= WIDEST and shared["source"].full_rank:
             metrics["log_det_ratio"] = log_det(covariance) - log_det(shared["source"].covariance(shared))
-        metrics["nll"] = -jnp.mean(self.log_prob(params, held_out(shared), shared))
+        losses = -self.log_prob(params, held_out(shared), shared)
+        metrics |= {"nll": jnp.mean(losses), "nll_se": standard_error(losses)}
         return metrics
 
     def log_prob(self, params: KernelDensityParams, samples: Array, shared: Shared) -> Array:

@@ -15,7 +15,7 @@ from collapse_jax.families.base import Family, Shared
 from collapse_jax.families.discrete import running
 from collapse_jax.families.smoothing import AddK, JelinekMercer, WittenBell
 from collapse_jax.metrics.points import held_out
-from collapse_jax.metrics.text import perplexity, text_metrics
+from collapse_jax.metrics.text import perplexities, text_metrics
 from collapse_jax.struct import replace, static, struct
 
 Array = jax.Array
@@ -134,10 +134,8 @@ class NGram(Family):
         """perplexity on real test blocks, support (different n-grams of its order), and metrics.text of generated blocks."""
         assert samples is not None
         test = held_out(shared).astype(jnp.int32)
-        found = {
-            "perplexity": perplexity(-self.log_prob(params, test, shared), test.size),
-            "support": jnp.sum(params > 0).astype(jnp.float32),
-        }
+        found = perplexities(-self.log_prob(params, test, shared), test.shape[1])
+        found["support"] = jnp.sum(params > 0).astype(jnp.float32)
         return found | text_metrics(samples.samples, shared)
 
     def log_prob(self, params: Array, samples: Array, shared: Shared) -> Array:

@@ -14,7 +14,7 @@ from collapse_jax.families.base import Family, Shared
 from collapse_jax.families.entropy import nll, weighted_nll
 from collapse_jax.families.training import Trained
 from collapse_jax.metrics.points import held_out
-from collapse_jax.metrics.text import perplexity, text_metrics
+from collapse_jax.metrics.text import perplexities, text_metrics
 from collapse_jax.struct import static, struct
 
 Array = jax.Array
@@ -133,10 +133,11 @@ class Transformer(Trained, Family):
         return network.hidden(params, self.shape, jnp.concatenate([start, tokens], axis=1))[:, -1].astype(jnp.float32)
 
     def measure(self, key: Array, params: Any, samples: Slots | None, shared: Shared) -> dict[str, Array]:
-        """perplexity on the real test split (exp of total nll / total tokens), and metrics.text of the generated blocks."""
+        """perplexity on the real test split (exp of total nll / total tokens) with its standard error, and metrics.text of the generated blocks."""
         assert samples is not None
         test = held_out(shared, self.test_blocks)
-        return {"perplexity": perplexity(self.losses(params, test), test.size)} | text_metrics(samples.samples, shared)
+        total = jnp.sum(self.losses(params, test), axis=1)
+        return perplexities(total, test.shape[1]) | text_metrics(samples.samples, shared)
 
     def log_prob(self, params: Any, samples: Array, shared: Shared) -> Array:
         """Total log-likelihood of every block of samples [n, block]: [n], nats."""

@@ -111,6 +111,7 @@ COLUMNS = tuple(
             "512 n d; 512 C d²",
             "held-out likelihood",
         ),
+        ("nll_se", "as nll", "standard error of nll over the held-out samples", "nats", "either", "–", "own"),
         ("bandwidth", "KernelDensity", "h, as given or by rule", "> 0", "either", "–", "Scott 1992; Silverman 1986"),
         ("component_sd", "GaussianMixture", "√(Σ w_k tr S_k / d), the deviation within components", "≥ 0", "down", "C d", "own"),
         (
@@ -196,6 +197,7 @@ COLUMNS = tuple(
             "test_blocks' likelihood",
             "Jelinek et al. 1977",
         ),
+        ("perplexity_se", TEXT, "standard error of perplexity over the test blocks", "≥ 0", "either", "–", "delta method"),
         (
             "distinct_2",
             TEXT,

@@ -24,6 +24,12 @@ def shares(weight: Array) -> Array:
     return weight / jnp.where(total > 0, total, 1.0)
 
 
+def finite(x: Array, weight: Array) -> tuple[Array, Array]:
+    """x [n, dim] with 0 for samples that are not there, and weights [n], 0 for those that are no finite numbers."""
+    there = (weight > 0) & jnp.all(jnp.isfinite(x), axis=1)
+    return jnp.where(there[:, None], x, 0.0), jnp.where(there, weight, 0.0)
+
+
 def gaussian_kernel(x: Array, y: Array, bandwidth_sq: Array) -> Array:
     """exp(-‖x - y‖² / 2h²) of x [n, dim] and y [m, dim]: [n, m]."""
     return jnp.exp(-0.5 * squares(x, y) / bandwidth_sq)
@@ -54,7 +60,7 @@ def vendi(x: Array, weight: Array, y: Array) -> Array:
     spread, and is about 1 where all samples are much nearer to each other than real ones are. Nothing generated: 0; one sample,
     or all equal: 1. Calls LAPACK (eigh, O(n³)), which must not be vmapped on CPUs: there `vendi_2` serves.
     """
-    x = jnp.where(weight[:, None] > 0, x, 0.0)
+    x, weight = finite(x, weight)
     x, _ = centred(x, x)
     return vendi_of_kernel(gaussian_kernel(x, x, bandwidth_sq(y)), weight)
 
@@ -65,8 +71,8 @@ def vendi_2(x: Array, weight: Array, y: Array) -> Array:
     The kernel is that of `vendi`, to which it is a lower bound; no eigenvalues are needed. Nothing generated: 0; one sample, or
     all equal: 1. O(n² dim), 64 n numbers at a time.
     """
+    x, weight = finite(x, weight)
     width, w = bandwidth_sq(y), shares(weight)
-    x = jnp.where(weight[:, None] > 0, x, 0.0)
     x, _ = centred(x, x)
     row = lambda these: jnp.sum(w[:, None] * gaussian_kernel(x, these[0], width) ** 2, axis=0) * these[1]
     total = jnp.sum(jax.lax.map(row, (blocks(x), blocks(w))))

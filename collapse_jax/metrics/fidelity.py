@@ -121,13 +121,13 @@ def frechet(x: Array, weight: Array, y: Array, encode: Callable[[Array], Array] 
     """Fréchet distance of generated x [n, ...] with weights [n] (0: not there) from real y [m, ...] (Heusel et al. 2017, eq. 6).
 
     Of their features encode(x) [n, d]: `projection(real, d)`, any function, or None for the samples themselves [n, d]. In squared
-    units of the features, >= 0; covariances have divisor n - 1, and are 0 of a single sample. Nothing generated: infinite. It is
+    units of the features, >= 0; covariances have divisor n - 1, and are 0 of a single sample. Nothing generated, or NaN: infinite. It is
     biased upwards by sampling, by about d (1/n + 1/m) per unit variance: compare equal sizes only. O((n + m) d² + d³), no LAPACK.
     """
     if encode is not None:
         x, y = encode(jnp.where(weight.reshape(-1, *(1,) * (x.ndim - 1)) > 0, x, 0.0)), encode(y)
     distance = frechet_gaussians(*spread(x, weight), *spread(y, jnp.ones(len(y))))
-    return jnp.where(jnp.sum(weight) > 0, distance, jnp.inf)
+    return jnp.where((jnp.sum(weight) > 0) & ~jnp.isnan(distance), distance, jnp.inf)
 
 
 @struct

@@ -74,7 +74,11 @@ def memorisation(x: Array, weight: Array, train: Array, y: Array, present: Array
     needs=("training",),
 )
 def of_training(x: Array, weight: Array, y: Array, key: Array, around: dict[str, Any]) -> dict[str, Array]:
-    """`memorisation` of the training set that this generation's model was fitted on, real or not."""
+    """`memorisation` of the training set that this generation's model was fitted on, real or not.
+
+    The reference is held-out real samples: once the training set is synthetic and has drifted from them, the model's samples are
+    nearer to it than real ones are, without any copying. Read generation 0, or compare with the controls.
+    """
     train = around["train"]
     rows = train.absolute()
     return memorisation(x, weight, rows[:, : x.shape[1]], y, train.weight)

@@ -97,6 +97,21 @@ def text_metrics(tokens: Array, shared: dict[str, Any], mask: Array | None = Non
     return metrics
 
 
+def perplexities(nll: Array, tokens: int) -> dict[str, Array]:
+    """perplexity, and perplexity_se, its standard error over the blocks whose total losses nll [N] are, of `tokens` each.
+
+    By the delta method: perplexity times the standard error of the mean loss of a token; blocks count as independent.
+    """
+    mean = perplexity(nll, nll.size * tokens)
+    return {"perplexity": mean, "perplexity_se": mean * standard_error(nll / tokens)}
+
+
+def standard_error(values: Array) -> Array:
+    """Of the mean of values [N] (divisor N - 1); 0 of a single one, infinite where one is."""
+    error = jnp.std(values) / jnp.sqrt(max(len(values) - 1, 1))
+    return jnp.where(jnp.isnan(error), jnp.inf, error)
+
+
 def perplexity(nll: Array, tokens: Array | int) -> Array:
     """exp(total negative log-likelihood / total tokens): nll in nats, of any shape; tokens: how many it is the sum over."""
     return jnp.exp(jnp.sum(nll) / tokens)

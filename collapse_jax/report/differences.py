@@ -71,7 +71,6 @@ def compared(apart: np.ndarray, seed: int) -> dict[str, Any]:
     ordered, least, most = np.sort(apart), None, None
     if c >= FEWEST:
         k = int(stats.binom.ppf(0.025, c, 0.5))
-        k -= stats.binom.cdf(k - 1, c, 0.5) > 0.025
         least, most = float(ordered[k - 1]), float(ordered[c - k])
     middle = {"median": float(np.median(apart)), "median_low": least, "median_high": most}
     return {"chains": c, "mean": float(np.mean(apart)), "low": float(low), "high": float(high)} | middle

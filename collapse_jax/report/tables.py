@@ -41,14 +41,11 @@ def show_profile(title: str, profile: Any) -> None:
         number = "–" if v.statistic is None else f"{v.statistic:.3g} [{v.low:.3g}, {v.high:.3g}]"
         table.add_row(v.definition, number, v.verdict, v.metric or "–", v.needs)
     wide_console().print(table)
-    for name, onset in profile.onsets.items():
-        if onset.verdict == "yes":
-            share = "" if onset.share is None else f"; {100 * onset.share:.0f} % of chains left the band for one"
-            when = f"{onset.generation} ({onset.low:g} … {onset.high:g})"
-            print(f"{name} leaves its controls {onset.direction} at generation {when}{share}")
-        else:
-            more = f", {onset.needed} chains and controls would say" if onset.needed else ""
-            print(f"{name} is not told from its controls ({onset.verdict}{more})")
+    for kind, onsets in (("controls", profile.onsets), ("controls on repeated real data", profile.repeated)):
+        for name, onset in onsets.items():
+            print(f"{name} {said(onset, kind)}")
+    if profile.dropped:
+        print(f"{profile.dropped} chains failed and are left out")
     for name, life in profile.half_lives.items():
         half = f"{life.value:.3g} generations [{life.low:.3g}, {life.high:.3g}]" if life.value < float("inf") else "not reached"
         law = profile.laws.get(name)
@@ -59,6 +56,18 @@ def show_profile(title: str, profile: Any) -> None:
             print(f"  followed to the generation asked for: {there.value:.3g} [{there.low:.3g}, {there.high:.3g}]")
     words = {True: "yes", False: "no", None: "undecided"}
     print(f"early collapse (tails first): {words[profile.early]}; late collapse (variance): {words[profile.late]}\n")
+
+
+def said(onset: Any, kind: str) -> str:
+    """An onset in words: when, whether it recovers and leaves again, and how many chains crossed."""
+    if onset.verdict != "yes":
+        more = f", {onset.needed} chains and controls would say" if onset.needed else ""
+        return f"is not told from its {kind} ({onset.verdict}{more})"
+    words = f"leaves its {kind} {onset.direction} at generation {onset.generation} ({onset.low:g} … {onset.high:g})"
+    if onset.recovered is not None:
+        again = f"leaves again at {onset.again}" if onset.again is not None else "stays"
+        words += f", is back from generation {onset.recovered} on and {again}"
+    return words + ("" if onset.share is None else f"; {100 * onset.share:.0f} % of chains left the band for one")
 
 
 def show_verdicts(rows: list[tuple[str, Any]]) -> None:
