@@ -30,6 +30,8 @@ def test_replace_in_one_dimension(chains):
     estimator, sizes, mean, variance = chains
     assert close(mean**2, law.replace_error(sizes, estimator))
     assert close(variance, law.replace_variance(sizes, estimator))
+    samples = mean + np.sqrt(variance) * np.random.default_rng(2).normal(size=mean.shape)
+    assert close(samples**2, law.replace_marginal(sizes, estimator))
     assert close(np.sqrt(variance), law.replace_deviation(sizes, estimator))
     assert close(np.log(variance), law.log_variance(sizes, estimator))
     assert close(mean**2 + (np.sqrt(variance) - 1) ** 2, law.replace_w2(sizes, estimator))

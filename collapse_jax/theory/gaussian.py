@@ -65,6 +65,14 @@ def replace_error(sizes: Array, estimator: str) -> Array:
     return 1 - replace_variance(sizes, "mle") if estimator == "mle" else harmonic(sizes)
 
 
+def replace_marginal(sizes: Array, estimator: str) -> Array:
+    """Variance of a sample of a chain's model over chains, in one dimension under replace: E μ² + E σ².
+
+    1 + S with the unbiased fit, 1 for ever with mle (Shumailov et al. 2024, appendix).
+    """
+    return replace_error(sizes, estimator) + replace_variance(sizes, estimator)
+
+
 def replace_deviation(sizes: Array, estimator: str, lam: float = 1.0) -> Array:
     """E σ in one dimension under replace, exact: Π c4(M_i) unbiased, Π c4(M_i) √(1-1/M_i) mle; √λ a generation."""
     m = np.asarray(sizes, float)
