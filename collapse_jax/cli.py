@@ -169,37 +169,13 @@ def command_report(arguments: Sequence[str]) -> int:
             json: Print the result as JSON.
         """
         from collapse_jax.engine.run import load
-        from collapse_jax.profile import profile as profile_of
-        from collapse_jax.report import differences, summary, zscores
-        from collapse_jax.report.tables import show_verdicts
+        from collapse_jax.report.whole import whole
 
         if not runs:
             raise ConfigError("runs", "nothing", "one run's folder or more")
         results = []
         for folder in runs:
-            run = load(folder)
-            made = []
-            if figures:
-                from collapse_jax.report.figures import draw
-
-                made = [str(path) for path in draw(run)]
-            table = summary.summary(run)
-            theory = zscores.zscores(run)
-            apart = differences.differences(run, base)
-            numbers = range(len(run.experiments)) if profile and not run.records.is_empty() else ()
-            verdicts = [(number, profile_of(run, number)) for number in numbers]
-            tables = {"summary": table, "differences": apart, "theory": theory}
-            judged = [{"experiment": number, **row} for number, one in verdicts for row in one.table().to_dicts()]
-            more = [{"experiment": number, **one.details()} for number, one in verdicts]
-            rows = {name: rows.to_dicts() for name, rows in tables.items()}
-            results.append({"run": str(folder), **rows, "profile": judged, "onsets": more, "figures": made})
-            if not json:
-                summary.show(table, title=str(folder))
-                differences.show(apart, summary.name_of(run, base))
-                zscores.show(theory)
-                if verdicts:
-                    show_verdicts([(summary.name_of(run, number), one) for number, one in verdicts])
-                print("\n".join(made))
+            results.append(whole(load(folder), figures, profile, base, quiet=json))
         if json:
             print(dumps(results))
         return 0

@@ -1,0 +1,198 @@
+"""The eight definitions of model collapse, one by one: a statistic of chains, its interval over them, and a verdict."""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+from scipy import stats
+
+from collapse_jax.onset import Onset
+
+Array: TypeAlias = np.ndarray
+RESAMPLES = 1000
+# What each definition looks at: the first of these columns that a run has.
+RISK = ("excess_risk", "perplexity", "nll", "w2_sq", "l2_sq", "kl", "mean_sq_error", "energy_distance")
+NATS = ("nll",)  # risks that are logarithms: their growth is a difference
+VARIANCE = ("log_variance", "trace_ratio", "heterozygosity", "latent_spread", "entropy", "class_entropy")
+MODES = ("mode_quality", "classifier_entropy", "class_entropy")  # samples between modes are near none of them
+TAILS = ("tail_coverage", "low_density_5", "quantile_coverage_5", "rare_words", "recall", "support")
+REAL = ("precision", "density")  # what hallucinated samples lower
+CATASTROPHE = 2.0  # times its value at generation 0 that a risk must reach
+LOST = 0.9  # share of its value at generation 0 that variance, tails, modes or precision must fall below
+DIVERGING, BOUNDED = 0.6, 0.4  # growth of the risk in the second half over that in the first: 1 on a line, 0 at a bound
+NAMES = (
+    "catastrophic increase of population risk",
+    "any increase of population risk",
+    "asymptotically diverging population risk",
+    "change in scaling law",
+    "collapsing variance",
+    "entanglement of real-data modes",
+    "disappearance of real-tail data",
+    "appearance of hallucinated data",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+    """One definition: statistic with its 95 % bootstrap interval [low, high] over chains, verdict "yes", "no" or "undecided",
+    the metric it was read from (None: the run has none), and what would decide it. Of few chains the bootstrap's interval is
+    widened as Student's is; one chain has none."""
+
+    definition: str
+    statistic: float | None
+    low: float | None
+    high: float | None
+    verdict: str
+    metric: str | None
+    needs: str = ""
+
+
+def resampled(values: Array, statistic: Any, rng: np.random.Generator) -> tuple[float, float, float]:
+    """statistic(medians or means over chains) of values [C, T], with its 95 % bootstrap interval over chains.
+
+    Its half-widths are stretched by Student's quantile over the normal one and by √(C / (C - 1)): one chain has no interval.
+    """
+    c = len(values)
+    again = np.array([statistic(values[rng.integers(0, c, c)]) for _ in range(RESAMPLES)])
+    ends = np.quantile(np.where(np.isnan(again), np.inf, again), [0.025, 0.975], method="closest_observation")
+    value = float(statistic(values))
+    if c < 2 or not np.isfinite(value):
+        return value, -math.inf, math.inf
+    more = float(stats.t.ppf(0.975, c - 1) / stats.norm.ppf(0.975)) * math.sqrt(c / (c - 1))
+    low, high = (value + more * (float(end) - value) for end in ends)
+    return value, low, high
+
+
+def decided(
+    number: int,
+    metric: str,
+    found: tuple[float, float, float],
+    chains: int,
+    yes: Any,
+    no: Any,
+    edge: float,
+    other: float | None = None,
+) -> Verdict:
+    """A verdict from an interval: yes(low, high), no(low, high), else how many chains would bring it off the edge.
+
+    Between two edges no number of chains would.
+    """
+    value, low, high = found
+    if not np.isfinite(value):
+        return Verdict(NAMES[number], None, None, None, "undecided", metric, "a finite metric: there is none at some generation")
+    if yes(low, high):
+        return Verdict(NAMES[number], value, low, high, "yes", metric)
+    if no(low, high):
+        return Verdict(NAMES[number], value, low, high, "no", metric)
+    needs = "more generations: it lies on the edge"
+    if chains < 2:
+        needs = "more chains: one has no interval"
+    elif other is None or not min(edge, other) <= value <= max(edge, other):
+        room, wide = min(abs(value - x) for x in (edge, edge if other is None else other)), (high - low) / 2
+        more = math.ceil(chains * (wide / room) ** 2) if room > 0 and wide < 100 * room else None
+        if more is not None and more < 100 * chains:
+            needs = f"about {max(more, chains + 1)} chains"
+    return Verdict(NAMES[number], value, low, high, "undecided", metric, needs)
+
+
+def unknown(number: int, needs: str) -> Verdict:
+    """A definition that this run cannot answer."""
+    return Verdict(NAMES[number], None, None, None, "undecided", None, needs)
+
+
+def of_catastrophe(chains: dict[str, Array], risk: str | None, rng: np.random.Generator) -> Verdict:
+    """Median risk at the end over that at generation 0 (of one in nats: exp of the difference), at least CATASTROPHE."""
+    if risk is None or chains[risk].shape[1] < 2:
+        return unknown(0, "a risk over more than generation 0: one of " + ", ".join(RISK))
+    values = chains[risk]
+    if risk not in NATS and not np.median(values[:, 0]) > 0:
+        return unknown(0, f"a risk above 0 at generation 0: {risk} is not")
+    found = resampled(values, lambda x: grown(np.median(x[:, 0]), np.median(x[:, -1]), risk in NATS), rng)
+    return decided(0, risk, found, len(values), lambda a, b: a > CATASTROPHE, lambda a, b: b < CATASTROPHE, CATASTROPHE)
+
+
+def grown(first: float, last: float, logarithm: bool) -> float:
+    """last / first, infinite where first is not above 0; of logarithms, the exponential of their difference."""
+    if logarithm:
+        return float(np.exp(min(last - first, 700.0)))
+    return float(last / first) if first > 0 else math.inf
+
+
+def of_increase(chains: dict[str, Array], risk: str | None, onsets: dict[str, Onset], rng: np.random.Generator) -> Verdict:
+    """Mean risk at the end less that at generation 0; with controls, at the generation where it is most above theirs.
+
+    There "yes" says that it leaves the controls' band upwards at any generation, also where it comes back, or was below before.
+    """
+    if risk is None or chains[risk].shape[1] < 2:
+        return unknown(1, "a risk over more than generation 0: one of " + ", ".join(RISK))
+    values, seen = chains[risk], onsets.get(risk)
+    t = -1 if seen is None or seen.verdict == "undecided" else int(np.argmax(seen.z))
+    found = resampled(values, lambda x: np.mean(x[:, t] - x[:, 0]), rng)
+    if seen is not None and seen.verdict != "undecided":
+        return Verdict(NAMES[1], *found, "yes" if seen.z.max() > seen.limit else "no", risk)
+    needs = f"about {seen.needed} chains and controls" if seen is not None else "controls, which say what no increase looks like"
+    if not np.isfinite(found[0]):
+        return unknown(1, "a finite risk")
+    verdict = "yes" if found[1] > 0 else "no" if found[2] < 0 else "undecided"
+    return Verdict(NAMES[1], *found, verdict, risk, needs if verdict == "undecided" else "")
+
+
+def of_divergence(chains: dict[str, Array], risk: str | None, onsets: dict[str, Onset], rng: np.random.Generator) -> Verdict:
+    """Growth of the mean risk in the second half of the generations over that in the first: 1 on a line, near 0 at a bound.
+
+    A bound that is far off looks like a line, and a logarithm like a bound: what is not seen in T generations is not said.
+    "no" also where it falls, or never leaves the controls' band.
+    """
+    if risk is None or chains[risk].shape[1] < 5:
+        return unknown(2, "a risk over at least 5 generations")
+    half = chains[risk].shape[1] // 2
+    gain = lambda x: x[:, -1].mean() - x[:, half].mean(), lambda x: x[:, half].mean() - x[:, 0].mean()
+
+    def ratio(x: Array) -> float:
+        second, first = gain[0](x), gain[1](x)
+        return second / first if first > 0 else (0.0 if second <= 0 else math.inf)
+
+    change = resampled(chains[risk], lambda x: np.mean(x[:, -1] - x[:, 0]), rng)
+    found = resampled(chains[risk], ratio, rng)
+    seen = onsets.get(risk)
+    if change[2] < 0 or (seen is not None and seen.verdict == "no"):  # what does not grow does not diverge
+        return Verdict(NAMES[2], *found, "no", risk)
+    if change[1] <= 0:
+        return Verdict(NAMES[2], *found, "undecided", risk, "more chains or generations: growth is not told from none")
+    return decided(2, risk, found, len(chains[risk]), lambda a, b: a > DIVERGING, lambda a, b: b < BOUNDED, DIVERGING, BOUNDED)
+
+
+def of_scaling(sizes: dict[int, Array], risk: str | None, rng: np.random.Generator) -> Verdict:
+    """Slope of log mean risk against log M at the end less that at generation 0."""
+    if risk is None or len(sizes) < 3:
+        return unknown(3, "runs over at least three numbers of samples")
+    m = np.log(sorted(sizes))
+    curves = [sizes[size] for size in sorted(sizes)]
+
+    def slope(drawn: Sequence[Array], t: int) -> float:
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return float(np.polyfit(m, np.log([x[:, t].mean() for x in drawn]), 1)[0])
+
+    if risk in NATS or not all((x[:, t].mean() > 0) and np.isfinite(x[:, t]).all() for x in curves for t in (0, -1)):
+        return unknown(3, f"a risk above 0 for every number of samples: {risk} is not")
+    change = lambda drawn: slope(drawn, -1) - slope(drawn, 0)
+    again = [change([x[rng.integers(0, len(x), len(x))] for x in curves]) for _ in range(RESAMPLES)]
+    low, high = (float(q) for q in np.quantile(again, [0.025, 0.975]))
+    verdict = "yes" if low > 0 or high < 0 else "no" if max(-low, high) < 0.1 else "undecided"
+    needs = "" if verdict != "undecided" else "more chains, or sizes further apart"
+    return Verdict(NAMES[3], change(curves), low, high, verdict, risk, needs)
+
+
+def of_loss(number: int, chains: dict[str, Array], metric: str | None, rng: np.random.Generator) -> Verdict:
+    """Median at the end over that at generation 0 (of a logarithm: exp of the difference), below LOST."""
+    if metric is None:
+        names = {4: VARIANCE, 5: MODES, 6: TAILS, 7: REAL}[number]
+        return unknown(number, "a metric: one of " + ", ".join(names))
+    log, start = metric.startswith("log_"), float(np.median(chains[metric][:, 0]))
+    if chains[metric].shape[1] < 2 or not (log or start > 0):
+        return unknown(number, f"more than generation 0, and something there: {metric} is {start:g}")
+    ratio = lambda x: grown(np.median(x[:, 0]), np.median(x[:, -1]), log)
+    found = resampled(chains[metric], ratio, rng)
+    return decided(number, metric, found, len(chains[metric]), lambda a, b: b < LOST, lambda a, b: a > LOST, LOST)
