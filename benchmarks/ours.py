@@ -33,7 +33,7 @@ def gaussian_grid() -> dict:
 
 def on_all_devices(function, chains: int, family=None):
     """`function(family, key)` for many chains: mapped one after the other on every device, as the engine runs them."""
-    plan = parallel.layout(1, chains, 1, jax.devices(), "shard_map")
+    plan = parallel.layout([chains], 1, jax.devices(), "shard_map")
     family = family or cj.families.Transformer()
     keys = jax.device_put(jax.random.split(jax.random.key(0), (plan.chunks, 1)), plan.sharding)
     owner = jax.device_put(plan.owner, plan.sharding)

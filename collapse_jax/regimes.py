@@ -75,6 +75,13 @@ class Regime:
         """The store after generation t, whose model drew `new`."""
         raise NotImplementedError(type(self).__name__)
 
+    def control(self, key: Array, store: Any, real: Data, shared: Shared, t: Array | int, again: bool) -> Any:
+        """`update` of a control chain: as many `real` samples as generation t + 1 has in place of all synthetic ones.
+
+        again: they are those of generation 0, and no other real ones may join them.
+        """
+        return self.update(key, store, real, shared, t)
+
     def compose(self, key: Array, store: Any, new: Data, shared: Shared, t: Array | int) -> tuple[Any, Data]:
         """The store after generation t and the training set of generation t + 1."""
         store = self.update(key, store, new, shared, t)
@@ -184,6 +191,11 @@ class AccumulateSubsample(Regime):
             index = jax.lax.cond(filled >= 2 * m, few, shuffle)
         return replace(store, index=index, m=m)
 
+    def control(self, key: Array, store: Grown, real: Slots, shared: Shared, t: Array | int, again: bool) -> Grown:
+        """The newest samples alone: all of them are real."""
+        newest = held(shared, t) + jnp.arange(shared["sizes"].capacity, dtype=jnp.int32)
+        return replace(append(store, real, shared, t), index=newest, m=size(shared, t + 1))
+
 
 @struct
 class Kept:
@@ -261,6 +273,9 @@ class Mix(Regime):
         before = store.current.take(shuffled(jax.random.fold_in(key, 1), store.current))
         return replace(store, current=join([anew, before, new], [n_real, n_previous, n_new], slots))
 
+    def control(self, key: Array, store: Kept, real: Data, shared: Shared, t: Array | int, again: bool) -> Kept:
+        return replace(store, current=pooled([real], [size(shared, t + 1)], shared["sizes"].capacity))
+
 
 @struct
 class Fresh(Regime):
@@ -281,6 +296,10 @@ class Fresh(Regime):
         n = jnp.int32(self.real_samples)
         anew = real(key, n, self.real_samples, shared)
         return pooled([anew, new], [n, size(shared, t + 1)], shared["slots"])
+
+    def control(self, key: Array, store: Data, real: Data, shared: Shared, t: Array | int, again: bool) -> Data:
+        """Without the `real_samples` where no others may join."""
+        return pooled([real], [size(shared, t + 1)], shared["slots"]) if again else self.update(key, store, real, shared, t)
 
 
 @struct
@@ -313,8 +332,15 @@ class Weighted(Regime):
         return store.current
 
     def update(self, key: Array, store: Kept, new: Data, shared: Shared, t: Array | int) -> Kept:
+        anew = real(key, size(shared, t + 1), shared["sizes"].capacity, shared) if store.real is None else store.real
+        return self.weighed(store, anew, new, shared, t)
+
+    def control(self, key: Array, store: Kept, real: Data, shared: Shared, t: Array | int, again: bool) -> Kept:
+        return self.weighed(store, real, real, shared, t) if again else self.update(key, store, real, shared, t)
+
+    def weighed(self, store: Kept, anew: Data, new: Data, shared: Shared, t: Array | int) -> Kept:
+        """`anew` and `new`, each of the size of generation t + 1, with their weights."""
         m = size(shared, t + 1)
-        anew = real(key, m, shared["sizes"].capacity, shared) if store.real is None else store.real
         # Doubled, so that weights average 1 and a budget in epochs keeps its meaning.
         weights = [2.0 * self.real_weight, 2.0 * (1.0 - self.real_weight)]
         return replace(store, current=pooled([anew, new], [m, m], shared["slots"], weights))

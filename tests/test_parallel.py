@@ -42,7 +42,7 @@ def test_a_chunk_of_chains_that_call_lapack_is_never_vmapped(done):
         np.testing.assert_allclose(apart[metric], together[metric], rtol=bound, atol=bound)
     assert len(together) == 2 * 3 * 13
     cpu = jax.devices("cpu")[:1]
-    assert not layout(1, 8, 4, cpu, "shard_map", lapack=True).vmapped and layout(1, 8, 4, cpu, "shard_map").vmapped
+    assert not layout([8], 4, cpu, "shard_map", lapack=True).vmapped and layout([8], 4, cpu, "shard_map").vmapped
 
 
 def test_one_device_and_another_chunk_agree_within_rounding(done):
@@ -70,15 +70,16 @@ def test_no_program_of_a_chain_communicates(done):
 
 
 def test_chunks_are_whole_per_experiment_and_at_least_two_a_device():
-    plan = layout(3, 5, 2, list("abcdefgh"), "shard_map")
-    assert (plan.per_experiment, plan.used, plan.chunks) == (3, 9, 16)
-    assert plan.owner.tolist() == [0] * 3 + [1] * 3 + [2] * 3 + [-1] * 7
-    assert plan.chain_ids.tolist() == [[0, 1], [2, 3], [4, 5]]
-    assert layout(1, 1, 1, ["a", "b"], "shard_map").chunks == 4
-    assert layout(1, 9, 1, ["a", "b"], "jit").devices == ("a",)
+    plan = layout([5, 5, 3], 2, list("abcdefgh"), "shard_map")
+    assert (plan.per_experiment, plan.used, plan.chunks) == ((3, 3, 2), 8, 16)
+    assert plan.owner.tolist() == [0] * 3 + [1] * 3 + [2] * 2 + [-1] * 8
+    assert plan.chain_ids.tolist() == [0, 1, 2, 3, 4, 4, 0, 1, 2, 3, 4, 4, 0, 1, 2, 2]
+    assert plan.rows(0).tolist() == [0, 1, 2, 3, 4] and plan.rows(2).tolist() == [12, 13, 14]
+    assert layout([1], 1, ["a", "b"], "shard_map").chunks == 4
+    assert layout([9], 1, ["a", "b"], "jit").devices == ("a",)
 
 
 @pytest.mark.parametrize("wrong", [{"parallelism": "threads"}, {"chunk": 0}])
 def test_a_layout_that_cannot_be_is_refused(wrong):
     with pytest.raises(ConfigError, match=next(iter(wrong))):
-        layout(**{"experiments": 1, "chains": 1, "chunk": 1, "devices": ["a"], "parallelism": "jit", **wrong})
+        layout(**{"counts": [1], "chunk": 1, "devices": ["a"], "parallelism": "jit", **wrong})

@@ -4,7 +4,16 @@ import json
 
 from collapse_jax.report.tables import human, show_plan, show_runs
 
-PLAN = {"group": "000", "experiments": 2, "chains": 8, "state": 2048, "memory": 3 * 2**20, "checkpoint": 10, "disk": 5 * 2**30}
+PLAN = {
+    "group": "000",
+    "experiments": 2,
+    "chains": 8,
+    "controls": 0,
+    "state": 2048,
+    "memory": 3 * 2**20,
+    "checkpoint": 10,
+    "disk": 5 * 2**30,
+}
 RUN = {"run": "runs/a", "experiments": 2, "chains": 8, "done": 3, "generations": 6, "state": "resumable"}
 
 

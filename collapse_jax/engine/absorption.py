@@ -122,7 +122,7 @@ class Absorption:
         if states not in self.programs:
             e = self.endless(Categorical(np.full(states, 1 / states)))
             chunk = max(1, min(WIDEST, STATES // states, self.chains // (2 * len(self.places))))
-            plan = parallel.layout(1, self.chains, chunk, self.places, "shard_map")
+            plan = parallel.layout([self.chains], chunk, self.places, "shard_map")
             chains = chains_of(
                 np.zeros((plan.chunks, plan.chunk, 2), np.uint32), np.zeros((plan.chunks, plan.chunk, states), np.float32)
             )

@@ -1,58 +1,81 @@
-"""Control chains beside a run: its experiments on real data alone, fresh in every generation or always the same."""
+"""Control chains beside a run: which experiments have them, in whose program they run, and what their records say."""
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
 
-from collapse_jax.engine.grid import varied
+import numpy as np
+
+from collapse_jax.controlled import KINDS, Controlled
+from collapse_jax.engine.grid import grouped, varied
 from collapse_jax.engine.serial import config_hash, to_json
 from collapse_jax.errors import ConfigError
-from collapse_jax.experiment import Experiment, resolve
-from collapse_jax.regimes import Fresh, Mix
+from collapse_jax.experiment import Experiment, leaf, resolve
+from collapse_jax.regimes import AccumulateSubsample, Mix, Replace
+from collapse_jax.struct import replace
 
-KINDS = {"fresh": "fresh", "repeated": "fixed"}  # by name: which real data Mix keeps
-FOLDER = "controls"
 OTHER = 0x9E3779B9  # the controls' seed is the run's with these bits turned: no control sees a chain's own real data
+ONE_GENERATION = (Replace, AccumulateSubsample, Mix)  # on real data alone, these are fitted on as many samples: one law
 
 
-def control(experiment: Experiment, kind: str) -> Experiment | None:
-    """The experiment with every generation fitted on real data alone, as many samples as a generation of it draws (and reads
-    anew from the source, under Fresh with a constant size); None where its family refuses that. Regimes that keep more than one
-    generation are fitted on more than their controls.
+@dataclasses.dataclass(frozen=True)
+class Control:
+    """Control chains: those of experiment `of` of the grid (and of those that share its law), of a kind in `KINDS`."""
 
-    kind: "fresh", new real data each generation, which shows what chance does; "repeated", generation 0's again and again.
+    of: int
+    kind: int
+
+
+def controls_of(experiments: Sequence[Experiment], settled: Sequence[Experiment]) -> tuple[list[Control], list[dict[str, int]]]:
+    """The different controls of a grid, and for every experiment the number of each kind of its own.
+
+    "fresh" shows what chance does, "repeated" what fitting the same real data as often does. Experiments that are alike but
+    for a regime of one generation's size share theirs. None for a family that cannot be fitted on given real data, and no
+    repeated one where a later generation is larger than the first (or of another size, on sufficient statistics).
     """
-    samples: Any = experiment.samples
-    if isinstance(experiment.regime, Fresh) and isinstance(samples, int):
-        samples += experiment.regime.real_samples
-    regime = Mix(0.0, 0.0, 1.0, kept=KINDS[kind])
-    found = varied(experiment, regime=regime, samples=samples, curation=(), oversample=1.0, label=f"control: {kind} real data")
-    try:
-        resolve(found)
-    except ConfigError:
-        return None
-    return found
-
-
-def controls_of(experiments: Sequence[Experiment]) -> tuple[list[Experiment], list[dict[str, int]]]:
-    """The different controls of a grid, and for every experiment the number of each kind of its own."""
-    found: list[Experiment] = []
-    numbers: dict[str, int] = {}
+    found: list[Control] = []
+    numbers: dict[tuple[str, int], int] = {}
     places: list[dict[str, int]] = []
-    for experiment in experiments:
-        mine = {}
-        for kind in KINDS:
-            made = control(experiment, kind)
-            if made is not None:
-                name = config_hash(to_json(made))
-                if name not in numbers:
-                    numbers[name] = len(found)
-                    found.append(made)
-                mine[kind] = numbers[name]
+    for i, (given, e) in enumerate(zip(experiments, settled, strict=True)):
+        alike = replace(given, label="", **({"regime": Replace()} if isinstance(given.regime, ONE_GENERATION) else {}))
+        name, mine = config_hash(to_json(alike)), {}
+        for kind in (1, 2) if takes_real_data(given) else ():
+            if kind == 2 and not repeatable(e):
+                continue
+            if (name, kind) not in numbers:
+                numbers[name, kind] = len(found)
+                found.append(Control(i, kind))
+            mine[KINDS[kind]] = numbers[name, kind]
         places.append(mine)
     return found, places
 
 
-def settings_of(settings: Any) -> Any:
-    """The settings that the controls of a run with these are run with."""
-    return dataclasses.replace(settings, chains=settings.controls, controls=0, seed=settings.seed ^ OTHER)
+def takes_real_data(experiment: Experiment) -> bool:
+    """Whether the family can be fitted on real data in every generation: not if it makes its own, or keeps inputs."""
+    try:
+        resolve(varied(experiment, regime=Mix(0.0, 0.0, 1.0, kept="fresh")))
+    except ConfigError:
+        return False
+    return True
+
+
+def repeatable(e: Experiment) -> bool:
+    """Whether generation 0's real data is enough for every generation."""
+    counts = np.asarray(e.samples.counts)
+    return bool((counts == counts[0]).all() if getattr(e.family, "statistics", False) else (counts <= counts[0]).all())
+
+
+def beside(settled: Sequence[Experiment], controls: Sequence[Control]) -> tuple[list[Experiment], list[Experiment]]:
+    """The grid and its controls, resolved, such that every control runs in the program of its experiment."""
+    having = {control.of for control in controls}
+    mine = {i for group in grouped(settled) if having & {*group.indices} for i in group.indices}
+    grid = [replace(e, regime=leaf_of(e, 0)) if i in mine else e for i, e in enumerate(settled)]
+    return grid, [replace(settled[c.of], regime=leaf_of(settled[c.of], c.kind)) for c in controls]
+
+
+def leaf_of(e: Experiment, kind: int) -> Controlled:
+    return Controlled(e.regime, leaf(kind))
+
+
+def labelled(experiment: Experiment, kind: int) -> Experiment:
+    """A control as its records name it."""
+    return varied(experiment, label=f"control: {KINDS[kind]} real data")

@@ -19,28 +19,27 @@ PARALLELISMS = ("shard_map", "pmap", "jit")
 
 @dataclass(frozen=True)
 class Layout:
-    """How `experiments` × `chains` chains lie in chunks on devices.
+    """How the chains of several experiments, `counts` of each, lie in chunks on devices.
 
     Every experiment's chains are padded to whole chunks, so that neither other experiments nor the number of devices
     change what is computed together; the chunks are padded to at least two a device.
     """
 
-    experiments: int
-    chains: int
+    counts: tuple[int, ...]
     chunk: int
     devices: tuple[Any, ...]
     parallelism: str = "shard_map"
     vmapped: bool = True
 
     @property
-    def per_experiment(self) -> int:
-        """Chunks of one experiment."""
-        return math.ceil(self.chains / self.chunk)
+    def per_experiment(self) -> tuple[int, ...]:
+        """Chunks of every experiment."""
+        return tuple(math.ceil(count / self.chunk) for count in self.counts)
 
     @property
     def used(self) -> int:
         """Chunks that hold chains."""
-        return self.experiments * self.per_experiment
+        return sum(self.per_experiment)
 
     @property
     def chunks(self) -> int:
@@ -52,13 +51,21 @@ class Layout:
     def owner(self) -> np.ndarray:
         """The experiment of every chunk; -1 for padding: int32 [chunks]."""
         owner = np.full(self.chunks, -1, np.int32)
-        owner[: self.used] = np.repeat(np.arange(self.experiments), self.per_experiment)
+        owner[: self.used] = np.repeat(np.arange(len(self.counts)), self.per_experiment)
         return owner
+
+    def rows(self, experiment: int) -> np.ndarray:
+        """Where an experiment's chains lie among the places of all chunks, one after the other: int [counts[experiment]]."""
+        first = sum(self.per_experiment[:experiment]) * self.chunk
+        return np.arange(first, first + self.counts[experiment])
 
     @property
     def chain_ids(self) -> np.ndarray:
-        """The chain number in every place: int32 [per_experiment, chunk]; beyond `chains` it is padding."""
-        return np.arange(self.per_experiment * self.chunk, dtype=np.int32).reshape(self.per_experiment, self.chunk)
+        """The chain number, in its experiment, in every used place: int32 [used * chunk]; in padding, the last chain's."""
+        numbers = [
+            np.minimum(np.arange(n * self.chunk), count - 1) for n, count in zip(self.per_experiment, self.counts, strict=True)
+        ]
+        return np.concatenate(numbers).astype(np.int32)
 
     @property
     def mesh(self) -> Mesh:
@@ -79,8 +86,8 @@ class Layout:
         return NamedSharding(self.mesh, P())
 
 
-def layout(experiments: int, chains: int, chunk: int, devices: Sequence[Any], parallelism: str, lapack: bool = False) -> Layout:
-    """A checked Layout; `parallelism="jit"` takes the first device only. Raises ConfigError.
+def layout(counts: Sequence[int], chunk: int, devices: Sequence[Any], parallelism: str, lapack: bool = False) -> Layout:
+    """A checked Layout for `counts` chains of each experiment; `parallelism="jit"` takes the first device only. Raises ConfigError.
 
     lapack: the chains call LAPACK on CPUs; there they are never vmapped, because vmapped LAPACK calls on several CPU devices
     wait for each other for ever (seen with JAX 0.10.2): a chunk's chains then run one after the other.
@@ -90,7 +97,7 @@ def layout(experiments: int, chains: int, chunk: int, devices: Sequence[Any], pa
     if chunk < 1:
         raise ConfigError("chunk", chunk, "at least 1")
     vmapped = chunk > 1 and not (lapack and getattr(devices[0], "platform", "") == "cpu")
-    return Layout(experiments, chains, chunk, tuple(devices[:1] if parallelism == "jit" else devices), parallelism, vmapped)
+    return Layout(tuple(counts), chunk, tuple(devices[:1] if parallelism == "jit" else devices), parallelism, vmapped)
 
 
 def over_chains(function: Callable[..., Any], plan: Layout) -> Callable[..., Any]:

@@ -7,8 +7,6 @@ import jax
 import numpy as np
 
 from collapse_jax.engine import devices as machine
-from collapse_jax.engine.controls import controls_of, settings_of
-from collapse_jax.engine.grid import founding
 from collapse_jax.engine.run import base_of
 from collapse_jax.engine.runner import saved_shape
 from collapse_jax.engine.work import Settings, Work, first, founded, listed, record_bytes
@@ -28,7 +26,7 @@ def plan(
     base: Any = None,
     controls: int = 0,
 ) -> list[dict[str, Any]]:
-    """One row a group, those of control chains last: experiments, chains, chunk, devices, chunks a device, stride, generations, and in bytes
+    """One row a group: experiments, chains of each, control chains, chunk, devices, chunks a device, stride, generations, and in bytes
 
     state (chains on one device), founding and memory (arguments, results and temporaries on one device, less what is updated in
     place, of the compiled programs that make generation 0 and all others), checkpoint (one, on disk), disk (all that are kept,
@@ -40,33 +38,23 @@ def plan(
     settings = Settings(chains, seed, parallelism, stride, keep, chunk, controls)
     work = Work(grid, settings, machine.select(devices), base=base_of(base))
     work.load()
-    rows = described(work)
-    beside = controls_of(grid)[0] if controls else []
-    if beside:
-        base = work.base if any(e.start == "base" for e in beside) else None
-        aside = Work(beside, settings_of(settings), work.devices, base=base)
-        aside.load()
-        rows += described(aside)
-    return rows
-
-
-def described(work: Work) -> list[dict[str, Any]]:
-    """The rows of `plan` for one loaded grid."""
     rows = []
     for group in work.groups:
         layout, e = work.layout(group), first(group.experiments)
         state = work.abstract_chains(group)
         program = work.program(group, work.arguments(group, state))
         analysis = program.memory_analysis()
-        founding_analysis = work.founding_program(founded, founding(e))[0].memory_analysis()
+        founding_analysis = work.founding_program(founded, group.indices[0])[0].memory_analysis()
+        arms = sum(i < len(work.experiments) for i in group.indices)
         checkpoint = sum(size(leaf) for leaf in jax.tree.leaves(saved_shape(work, group)))
         steps = group.experiments.generations + 1
         kept = kept_checkpoints(work.keep(group), steps, work.buffer(group))
         rows.append(
             {
                 "group": group.name,
-                "experiments": len(group.indices),
-                "chains": layout.chains,
+                "experiments": arms,
+                "chains": work.settings.chains,
+                "controls": sum(layout.counts) - arms * work.settings.chains,
                 "chunk": layout.chunk,
                 "devices": len(layout.devices),
                 "chunks_per_device": layout.chunks // len(layout.devices),
@@ -76,7 +64,7 @@ def described(work: Work) -> list[dict[str, Any]]:
                 "founding": held(founding_analysis),
                 "memory": held(analysis),
                 "checkpoint": checkpoint,
-                "disk": checkpoint * kept + record_bytes(e, work.shared(e)) * steps * layout.chains * layout.experiments,
+                "disk": checkpoint * kept + record_bytes(e, work.shared(e)) * steps * sum(layout.counts),
             }
         )
     return rows

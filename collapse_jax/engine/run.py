@@ -11,10 +11,11 @@ import jax
 import numpy as np
 import polars as pl
 
-from collapse_jax.engine import controls as control_chains
 from collapse_jax.engine import devices as machine
 from collapse_jax.engine import rundir, runner
 from collapse_jax.engine.checkpoint import Checkpoints, named
+from collapse_jax.engine.controls import labelled
+from collapse_jax.engine.grid import columns
 from collapse_jax.engine.lock import RunLock
 from collapse_jax.engine.records import INDEX
 from collapse_jax.engine.samples import read_samples
@@ -27,15 +28,23 @@ from collapse_jax.experiment import Experiment
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """A run on disk."""
+    """A run on disk, or (`aside`) its control chains, as if they were a run of their own."""
 
     folder: Path
     config: dict[str, Any]
+    aside: bool = False
 
     @functools.cached_property
     def records(self) -> pl.DataFrame:
         """A row per experiment, chain and generation: the experiment's fields, then a column per metric."""
+        if self.aside:
+            return runner.table(self.folder, [columns(e) for e in self.experiments], self.first)
         return runner.table(self.folder, self.config["columns"])
+
+    @property
+    def first(self) -> int:
+        """The place, in the run's groups and records, of its first experiment."""
+        return len(self.config["experiments"]) if self.aside else 0
 
     @property
     def failures(self) -> pl.DataFrame:
@@ -48,23 +57,19 @@ class Run:
 
     @functools.cached_property
     def experiments(self) -> list[Experiment]:
-        """The grid as it was given."""
-        return [from_json(value) for value in self.config["experiments"]]
+        """The grid as it was given; of control chains, the experiments whose program they run in."""
+        given = [from_json(value) for value in self.config["experiments"]]
+        return [labelled(given[c["of"]], c["kind"]) for c in self.config["controls"]] if self.aside else given
 
     @functools.cached_property
     def controls(self) -> "Run | None":
-        """The run of this run's control chains; None where there are none."""
-        folder = self.folder / control_chains.FOLDER
-        return load(folder) if (folder / "run.json").exists() else None
+        """This run's control chains: their records and parameters, by their own numbers; None where there are none."""
+        return None if self.aside or not self.config.get("controls") else Run(self.folder, self.config, aside=True)
 
     def control_of(self, experiment: int, kind: str = "fresh") -> int | None:
         """The number, in `controls`, of an experiment's control of this kind: "fresh" or "repeated" real data."""
-        return self.control_places[experiment].get(kind)
-
-    @functools.cached_property
-    def control_places(self) -> list[dict[str, int]]:
-        """For every experiment, the numbers of its controls by kind."""
-        return control_chains.controls_of(self.experiments)[1]
+        found = self.config.get("controlled") or {}
+        return found[experiment].get(kind) if found else None
 
     @property
     def samples(self) -> list[dict[str, Any]]:
@@ -74,14 +79,14 @@ class Run:
     @property
     def finished(self) -> bool:
         done, total = rundir.progress(self.folder, self.config)
-        aside = self.controls
-        wanted = bool(self.config["settings"].get("controls"))
-        return done >= total and (not wanted or (aside is not None and aside.finished))
+        return done >= total
 
     def theory(self) -> dict[int, Any]:
-        """Predictions by experiment number, for those that theory knows (see collapse_jax.theory)."""
+        """Predictions by experiment number, for those that theory knows (see collapse_jax.theory); none for controls."""
         from collapse_jax.theory import predict
 
+        if self.aside:
+            return {}
         return {i: found for i, e in enumerate(self.experiments) if (found := predict(e))}
 
     def params(self, experiment: int = 0, generation: int | None = None) -> Any:
@@ -91,11 +96,11 @@ class Run:
 
     def read_params(self, experiment: int, generation: int | None) -> Any:
         """`params`, in the run's own precision."""
-        work = reopened(self, None, None)
+        work = reopened(dataclasses.replace(self, aside=False), None, None)
         work.load()
-        group = next((g for g in work.groups if experiment in g.indices), None)
-        if group is None:
-            raise ConfigError("experiment", experiment, f"from 0 to {len(work.experiments) - 1}")
+        if not 0 <= experiment < len(self.experiments):
+            raise ConfigError("experiment", experiment, f"from 0 to {len(self.experiments) - 1}")
+        group = next(g for g in work.groups if self.first + experiment in g.indices)
         checkpoints = Checkpoints(self.folder / "checkpoints" / group.name, work.keep(group))
         try:
             there = checkpoints.generations()
@@ -106,9 +111,8 @@ class Run:
             chains = checkpoints.load(generation, runner.saved_shape(work, group))
         finally:
             checkpoints.close()
-        place = group.indices.index(experiment) * plan.per_experiment
-        take = lambda x: x[place : place + plan.per_experiment].reshape(-1, *x.shape[2:])[: plan.chains]
-        return jax.tree.map(take, chains.params)
+        rows = plan.rows(group.indices.index(self.first + experiment))
+        return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[rows], chains.params)
 
 
 def run(
@@ -130,8 +134,8 @@ def run(
     devices: how many to use (None: all); parallelism: "shard_map", "pmap", or "jit" for one device; stride: generations
     between host visits (None: 1 for neural families, about a second's worth for cheap ones); keep: "all", "last:K" or
     "every:K" checkpoints; chunk: chains vmapped together (None: the family's own); base: parameters for start="base", or
-    the folder of a run (see `base_of`); controls: so many control chains of every kind of experiment beside it, on fresh and
-    on repeated real data alone, as a run of their own in out/controls (see engine.controls).
+    the folder of a run (see `base_of`); controls: so many control chains of every kind of experiment beside it, in its
+    own program, on fresh and on repeated real data alone: `Run.controls` (see engine.controls).
     Raises ConfigError for anything that cannot be run, before any file is written; Stopped for what can be resumed.
     """
     machine.prepare(devices)
@@ -171,17 +175,7 @@ def started(work: Work, folder: Path) -> Run:
                     work.base = same_base(work.base, restored_base(work, folder))
                 work.load()
         runner.execute(work, folder)
-    if work.settings.controls:
-        beside(work, folder)
     return Run(folder, config)
-
-
-def beside(work: Work, folder: Path) -> None:
-    """The run's control chains, as a run of their own in its folder."""
-    grid = control_chains.controls_of(work.experiments)[0]
-    if grid:
-        base = work.base if any(e.start == "base" for e in grid) else None
-        started(Work(grid, control_chains.settings_of(work.settings), work.devices, base=base), folder / control_chains.FOLDER)
 
 
 def keep_base(base: Any, folder: Path) -> None:
@@ -228,6 +222,8 @@ def describe(work: Work) -> dict[str, Any]:
         "experiments": experiments,
         "columns": work.columns,
         "settings": settings,
+        "controls": [dataclasses.asdict(control) for control in work.controls],
+        "controlled": work.controlled,
         "groups": groups,
         "base": work.base is not None,
         "identity": work.identity,

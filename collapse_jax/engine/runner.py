@@ -52,7 +52,7 @@ def run_group(work: Work, group: Group, folder: Path, records: Records, progress
         if done >= generations:
             return
         chains = work.begin(group) if chains is None else chains
-        total = plan.experiments * plan.chains
+        total = sum(plan.counts)
         bar = progress.add(f"group {group.name}", generations + 1, done + 1, total, tokens_per_generation(group) * total)
         arguments = work.arguments(group, chains)
         del chains
@@ -65,7 +65,7 @@ def run_group(work: Work, group: Group, folder: Path, records: Records, progress
             ends = [jax.device_put(jnp.int32(x), plan.everywhere) for x in (done + 1, steps)]
             chains, out = program(*arguments[:4], *ends)
             arguments = (*arguments[:3], chains, *arguments[4:])
-            host = {name: on_host(value, plan)[:, :, :steps] for name, value in out.items()}
+            host = {name: on_host(value, plan)[:, :steps] for name, value in out.items()}
             spent = time.monotonic() - began
             written = time.monotonic()
             with writing(folder, hint):
@@ -73,10 +73,9 @@ def run_group(work: Work, group: Group, folder: Path, records: Records, progress
                 refuse_fields(work, host)
                 if kept is not None:
                     keep_samples(work, group, folder, done + 1, kept)
-                flat = {name: value.reshape(-1, *value.shape[2:]) for name, value in host.items()}
-                index = np.repeat(np.asarray(group.indices, np.int32), plan.chains)
-                chain = np.tile(np.arange(plan.chains, dtype=np.int32), plan.experiments)
-                records.write(group.name, done + 1, done + steps, frame(flat, index, chain, done + 1, rhythm))
+                index = np.repeat(np.asarray(group.indices, np.int32), plan.counts)
+                chain = np.concatenate([np.arange(count, dtype=np.int32) for count in plan.counts])
+                records.write(group.name, done + 1, done + steps, frame(host, index, chain, done + 1, rhythm))
                 checkpoints.save(done + steps, chains if plan.used == plan.chunks else trimmed(chains))
             saving = time.monotonic() - written
             done += steps
@@ -122,19 +121,21 @@ def saved_shape(work: Work, group: Group) -> Any:
 
 
 def on_host(value: Any, plan: Any) -> np.ndarray:
-    """A record leaf [chunks, stride, chunk, ...] as [experiments, chains, stride, ...]."""
-    array = np.asarray(value)[: plan.used]
-    array = np.moveaxis(array, 1, 2)
-    array = array.reshape(plan.experiments, plan.per_experiment * plan.chunk, *array.shape[2:])
-    return array[:, : plan.chains]
+    """A record leaf [chunks, stride, chunk, ...] as [all chains of all experiments, stride, ...]."""
+    array = np.moveaxis(np.asarray(value)[: plan.used], 1, 2)
+    rows = np.concatenate([plan.rows(place) for place in range(len(plan.counts))])
+    return array.reshape(-1, *array.shape[2:])[rows]
 
 
 def keep_samples(work: Work, group: Group, folder: Path, generation: int, kept: np.ndarray) -> None:
-    """The first samples of the first chain of every experiment, as text or as pictures: [experiments, chains, steps, k, ...]."""
+    """The first samples of the first chain of every experiment (but for controls), as text or as pictures: [chains, steps, k, ...]."""
     rows: list[dict[str, Any]] = []
-    for place, i in enumerate(group.indices):
+    firsts = np.cumsum([0, *work.layout(group).counts])
+    for row, i in zip(firsts, group.indices, strict=False):
+        if i >= len(work.experiments):
+            continue
         source, label = work.settled[i].source, work.experiments[i].label
-        for at, samples in enumerate(kept[place, 0], generation):
+        for at, samples in enumerate(kept[row], generation):
             if hasattr(source, "picture"):
                 write_picture(folder / "samples", group.name, i, at, source.picture(samples))
             else:
@@ -172,12 +173,13 @@ def stopping() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-def table(folder: Path, columns: list[dict[str, Any]]) -> pl.DataFrame:
-    """All records of a run: the experiment's fields, chain, generation and one column per metric."""
+def table(folder: Path, columns: list[dict[str, Any]], first: int = 0) -> pl.DataFrame:
+    """All records of a run's experiments from the `first` on: their fields, chain, generation and one column per metric."""
     records = Records(folder / "records").read()
     names = list(dict.fromkeys(name for row in columns for name in row))
     data = {name: [plain(row.get(name)) for row in columns] for name in names}
     fields = pl.DataFrame(data, strict=False).with_columns(pl.Series("experiment", range(len(columns)), pl.Int32))
+    records = records.with_columns(pl.col("experiment") - first)
     joined = fields.join(records, on="experiment", how="inner", maintain_order="right")
     metrics = [name for name in records.columns if name not in ("experiment", "chain", "generation")]
     return joined.select(["experiment", *names, "chain", "generation", *metrics])

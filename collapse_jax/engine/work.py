@@ -13,6 +13,7 @@ import numpy as np
 from collapse_jax.checks import choice, whole
 from collapse_jax.engine import parallel
 from collapse_jax.engine.checkpoint import Preservation
+from collapse_jax.engine.controls import OTHER, beside, controls_of
 from collapse_jax.engine.grid import Group, columns, founding, grouped, identity, settle, snake, stack
 from collapse_jax.engine.serial import config_hash, to_json
 from collapse_jax.errors import ConfigError
@@ -20,7 +21,7 @@ from collapse_jax.experiment import Chain, Experiment, advance, begin, found, in
 from collapse_jax.metrics import chosen
 from collapse_jax.metrics.chosen import parsed
 
-DECISIVE = ("chains", "seed", "chunk")  # settings that change results; devices, stride and keep do not
+DECISIVE = ("chains", "seed", "chunk", "controls")  # settings that change results; devices, stride and keep do not
 LONGEST = 1024  # generations in one visit's buffer, at most
 BUFFER = 2**26  # bytes of records a device may hold before it shows them to the host
 
@@ -71,21 +72,24 @@ class Work:
             raise ConfigError("experiments", "[]", "at least one experiment")
         self.settings.validate()
         self.settled = settle(self.experiments)
+        self.controls, self.controlled = controls_of(self.experiments, self.settled) if self.settings.controls else ([], [])
+        self.settled, aside = beside(self.settled, self.controls)
+        self.settled += aside
         self.groups = grouped(self.settled)
         self.columns = [columns(experiment) for experiment in self.experiments]
         experiments = [to_json(e) for e in self.experiments]
         self.identity = config_hash([experiments, [getattr(self.settings, name) for name in DECISIVE]])
         self.compiled: dict[Any, Any] = {}
         self.tables: dict[Any, Any] = {}
-        self.founded: dict[str, Any] = {}
+        self.founded: dict[Any, Any] = {}
         self.buffers: dict[str, int] = {}
 
     def load(self) -> None:
         """Load every source (the slow, fallible part), and check that the data sets are large enough."""
-        for experiment, original in zip(self.settled, self.experiments, strict=True):
+        for experiment, original in zip(self.settled, self.experiments, strict=False):
             shared = self.shared(experiment)
             limit, size = experiment.source.limit_of(shared), int(np.asarray(experiment.samples.counts).max(initial=0))
-            extra = getattr(experiment.regime, "real_samples", 0)
+            extra = getattr(original.regime, "real_samples", 0)
             if limit is not None and max(size, extra) > limit:
                 raise ConfigError("samples", original.samples, f"at most {limit}, the size of the real data set")
             if experiment.start == "base":
@@ -123,7 +127,7 @@ class Work:
             for e in self.settled:
                 if jax.tree.structure(e.source) == structure:
                     tables |= {name: table for name, table in chosen.tables(e, tables).items() if name not in tables}
-            everywhere = parallel.layout(1, 1, 1, self.devices, self.settings.parallelism).everywhere
+            everywhere = parallel.layout([1], 1, self.devices, self.settings.parallelism).everywhere
             self.tables[structure] = jax.device_put(tables, everywhere)
         return self.tables[structure]
 
@@ -139,7 +143,16 @@ class Work:
         e = first(group.experiments)
         chunk = self.chunks.get(group.name) or self.chunk(e)
         lapack = e.family.lapack or chosen.calls_lapack(e)
-        return parallel.layout(len(group.indices), s.chains, chunk, self.devices, s.parallelism, lapack)
+        counts = [self.chains_of(i) for i in group.indices]
+        return parallel.layout(counts, chunk, self.devices, s.parallelism, lapack)
+
+    def chains_of(self, index: int) -> int:
+        """How many chains an experiment has: as many as the run asks for, or as many control chains."""
+        return self.settings.chains if index < len(self.experiments) else self.settings.controls
+
+    def seed_of(self, index: int) -> int:
+        """The seed of an experiment's chains: the run's, or that of control chains."""
+        return self.settings.seed if index < len(self.experiments) else self.settings.seed ^ OTHER
 
     def keep(self, group: Group) -> str:
         if self.settings.keep is not None:
@@ -161,10 +174,10 @@ class Work:
             )
         return self.buffers[group.name]
 
-    def keys(self, chains: int) -> jax.Array:
-        """The chains' keys: [chains]."""
+    def keys(self, chains: np.ndarray, seed: int) -> jax.Array:
+        """The keys of chains of these numbers: [len(chains)]."""
         fold = jax.jit(jax.vmap(jax.random.fold_in, (None, 0)))
-        return fold(jax.random.key(self.settings.seed), np.arange(chains, dtype=np.uint32))
+        return fold(jax.random.key(seed), chains.astype(np.uint32))
 
     def arguments(self, group: Group, chains: Any) -> tuple[Any, ...]:
         """Arguments of the group's program, placed: experiments, shared, owner, chains, first generation, steps."""
@@ -197,55 +210,63 @@ class Work:
     def begin(self, group: Group) -> Any:
         """The group's chains before generation 0, whose fit their arms share: leaves [chunks, chunk, ...], placed."""
         plan = self.layout(group)
-        places = np.minimum(plan.chain_ids.ravel(), self.settings.chains - 1)
 
         @jax.jit
         def make(e: Experiment, shared: Any, keys: Any, *foundation: Any) -> Any:
-            chains = jax.vmap(begun, (None, None, 0, 0, 0, 0, 0))(e, shared, keys, *foundation)
-            return jax.tree.map(lambda x: x[places], chains)
+            return jax.vmap(begun, (None, None, 0, 0, 0, 0, 0))(e, shared, keys, *foundation)
 
         @jax.jit
         def join(blocks: list[Any]) -> Any:
-            return padded(jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *blocks), plan)
+            rows = np.split(plan.chain_ids, np.cumsum(plan.per_experiment)[:-1] * plan.chunk)
+            wide = [jax.tree.map(lambda x, places=places: x[places], block) for places, block in zip(rows, blocks, strict=True)]
+            return padded(jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *wide), plan)
 
-        keys, one = self.keys(self.settings.chains), self.devices[0]
-        blocks = []
+        one, blocks = self.devices[0], []
         for i in group.indices:
-            e = self.settled[i]
-            real = None if getattr(e.family, "statistics", False) else self.real(e)
-            blocks.append(make(e, jax.device_put(self.shared(e), one), jax.device_put(keys, one), real, *self.foundation(e)))
+            e, keys = self.settled[i], self.keys(np.arange(self.chains_of(i)), self.seed_of(i))
+            real = None if getattr(e.family, "statistics", False) else self.real(i)
+            blocks.append(make(e, jax.device_put(self.shared(e), one), jax.device_put(keys, one), real, *self.foundation(i)))
         return jax.device_put(join(blocks), plan.sharding)
 
-    def foundation(self, e: Experiment) -> Any:
-        """Parameters, report and statistics of generation 0 for every chain: leaves [chains, ...], made once per pairing."""
-        origin = founding(e)
-        name = identity(origin)
+    def foundation(self, i: int) -> Any:
+        """Parameters, report and statistics of generation 0 for every chain of an experiment, made once per pairing.
+
+        Leaves [chains, ...].
+        """
+        name = identity(founding(self.settled[i])), self.seed_of(i)
         if name not in self.founded:
-            self.founded[name] = self.for_every_chain(founded, origin)
+            self.founded[name] = self.for_every_chain(founded, i)
         return self.founded[name]
 
-    def real(self, e: Experiment) -> Any:
+    def real(self, i: int) -> Any:
         """The real data of generation 0 for every chain: Slots with leaves [chains, ...].
 
         Apart from `foundation`, which draws it too: chains on statistics never need all of it at once, and whether another
         arm does must not change their program.
         """
-        return self.for_every_chain(real, founding(e))
+        return self.for_every_chain(real, i)
 
-    def for_every_chain(self, function: Any, origin: Experiment) -> Any:
+    def for_every_chain(self, function: Any, i: int) -> Any:
         """`function(origin, shared, key)` for every chain, over all devices; its results are gathered on the first."""
-        program, arguments = self.founding_program(function, origin)
-        out = program(*arguments)
-        flat = jax.jit(lambda out: jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[: self.settings.chains], out))
+        program, arguments = self.founding_program(function, i)
+        chains, out = self.chains_of(i), program(*arguments)
+        flat = jax.jit(lambda out: jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:chains], out))
         return flat(jax.device_put(out, self.devices[0]))
 
-    def founding_program(self, function: Any, origin: Experiment) -> tuple[Any, tuple[Any, ...]]:
-        """The compiled program of `for_every_chain`, one per structure, and its arguments."""
-        s = self.settings
-        plan = parallel.layout(1, s.chains, self.chunk(origin), self.devices, s.parallelism, origin.family.lapack)
+    def founding_program(self, function: Any, i: int) -> tuple[Any, tuple[Any, ...]]:
+        """The compiled program of `for_every_chain`, one per structure, and its arguments.
+
+        It has room for as many chains as experiments or controls have, and computes those of this one.
+        """
+        s, origin = self.settings, founding(self.settled[i])
+        most = max(s.chains, s.controls if self.controls else 0)
+        plan = parallel.layout([most], self.chunk(origin), self.devices, s.parallelism, origin.family.lapack)
         stacked = jax.device_put(stack([origin]), plan.everywhere)
-        inputs = jax.device_put(padded(self.keys(plan.chain_ids.size), plan), plan.sharding)
-        arguments = (stacked, self.shared(origin), jax.device_put(plan.owner, plan.sharding), inputs)
+        keys = self.keys(np.minimum(plan.chain_ids, self.chains_of(i) - 1), self.seed_of(i))
+        inputs = jax.device_put(padded(keys, plan), plan.sharding)
+        needed = -(-self.chains_of(i) // plan.chunk)
+        owner = np.where(np.arange(plan.chunks) < needed, plan.owner, -1)
+        arguments = (stacked, self.shared(origin), jax.device_put(owner, plan.sharding), inputs)
         structure = (function.__name__, jax.tree.structure(origin), str(jax.tree.map(np.shape, origin)))
         if structure not in self.compiled:
 

@@ -159,12 +159,14 @@ class Moments:
         lower = triangle(jnp.concatenate([within, between]), means.shape[1])
         return Moments(total, jnp.sum(square), pivot + offset, Factor.of(lower, top))
 
-    def append(self, new: "Drawn") -> "Moments":
-        """The union with `new`, drawn from the model fitted on exactly these statistics: one well-conditioned Cholesky.
+    def append(self, new: "Drawn | Moments") -> "Moments":
+        """The union with `new`; where that is drawn from the model fitted on exactly these statistics, by one Cholesky.
 
         In that model's coordinates the old scatter is a multiple of the identity, so no factor is ever made from a
         covariance that could be singular.
         """
+        if isinstance(new, Moments):
+            return Moments.join([self, new], [1.0, 1.0])
         kappa = self.weight - self.square / self.weight if new.unbiased else self.weight
         total = self.weight + new.count
         v, d = new.offset, self.mean.shape[0]

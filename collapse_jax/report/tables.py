@@ -30,7 +30,7 @@ def show_plan(rows: list[dict[str, Any]], as_json: bool) -> None:
         table.add_row(*[human(row[name]) if name in BYTES else str(row[name]) for name in columns])
     wide_console().print(table)
     disk = sum(row["disk"] for row in rows)
-    runs = sum(row["experiments"] * row["chains"] for row in rows)
+    runs = sum(row["experiments"] * row["chains"] + row["controls"] for row in rows)
     print(f"{len(rows)} compiled program(s), {runs} chains, about {human(disk)} on disk; nothing was run")
 
 
