@@ -5,7 +5,7 @@ LAUNCH := .venv-launch
 PEERS := .venv-peers
 PIP := -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test lint types format soak bench lock clean
+.PHONY: demo test lint types format soak bench peers golden lock clean
 
 # The environment: made once from the lock, and again when the lock or the project's metadata change.
 $(VENV)/ready: requirements.lock pyproject.toml
@@ -41,11 +41,20 @@ format: $(VENV)/ready
 soak: $(VENV)/ready
 	$(BIN)/python -m pytest -m soak -n 0 -s --timeout 3600
 
-# PyTorch and transformers, which nothing else here needs.
-$(PEERS)/ready: benchmarks/requirements.txt
+# PyTorch and transformers beside the package, which nothing else here needs.
+$(PEERS)/ready: benchmarks/requirements.txt requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(PEERS)
-	$(PEERS)/bin/python $(PIP) -r benchmarks/requirements.txt
+	$(PEERS)/bin/python $(PIP) -r benchmarks/requirements.txt -r requirements.lock
+	$(PEERS)/bin/python $(PIP) --no-deps -e .
 	touch $@
+
+# Parity with transformers on random models: logits, losses, gradients, every way of decoding (about two minutes).
+peers: $(PEERS)/ready
+	$(PEERS)/bin/python -m pytest -n 0 -p no:cacheprovider tests/peers
+
+# The golden files of that parity, which the test suite checks without PyTorch.
+golden: $(PEERS)/ready
+	$(PEERS)/bin/python tests/peers/make_golden.py tests/golden/decoders
 
 # Side-by-side timings against peers, on an idle machine (about five minutes).
 bench: $(VENV)/ready $(PEERS)/ready

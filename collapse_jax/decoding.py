@@ -1,4 +1,8 @@
-"""Sampling rules: how the next token is drawn from a model's logits, and the sampling bias of closed-form families."""
+"""Sampling rules: how the next token is drawn from a model's logits, and the sampling bias of closed-form families.
+
+Rules for tokens are composed of processors of logits, in the order of transformers: repetition penalty, temperature, top-k, top-p,
+min-p. `end` is a token behind which a sequence holds nothing but that token (None: sequences always have full length).
+"""
 
 from typing import Any
 
@@ -6,11 +10,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from collapse_jax.checks import number, whole
+from collapse_jax.checks import choice, number, whole
 from collapse_jax.struct import replace, static, struct
 
 Array = jax.Array
 NEVER = -1e30  # a logit of a token that must not be drawn
+LARGEST = float(np.finfo(np.float32).max)
 
 
 @struct
@@ -18,29 +23,31 @@ class Ancestral:
     """Draw from the model's own distribution, sharpened or cut.
 
     temperature: above 0; top_k: keep the k likeliest tokens; top_p: keep the fewest that hold this share, in (0, 1];
-    repetition_penalty: divide positive (multiply negative) logits of tokens already in the sequence (Keskar et al. 2019).
+    min_p: keep those at least this share as likely as the likeliest, in [0, 1]; repetition_penalty: divide positive (multiply
+    negative) logits of tokens already in the sequence, prompt included (Keskar et al. 2019).
     """
 
     temperature: Any = 1.0
     top_k: int | None = static(default=None)
     top_p: Any = None
     repetition_penalty: Any = 1.0
+    min_p: Any = None
+    end: int | None = static(default=None)
 
     def validate(self, vocabulary: int) -> None:
         """Raise ConfigError where a field cannot be used with this vocabulary."""
-        largest = float(np.finfo(np.float32).max)
-        number("decoding.temperature", self.temperature, 0, largest, above=True)
-        if self.repetition_penalty is not None:
-            number("decoding.repetition_penalty", self.repetition_penalty, 0, largest, above=True)
+        number("decoding.temperature", self.temperature, 0, LARGEST, above=True)
+        check_sequence(self, vocabulary)
         if self.top_k is not None:
             whole("decoding.top_k", self.top_k, 1, vocabulary, ", the vocabulary")
         if self.top_p is not None:
             number("decoding.top_p", self.top_p, 0, 1, above=True)
+        if self.min_p is not None:
+            number("decoding.min_p", self.min_p, 0, 1)
 
     def settled(self) -> "Ancestral":
-        """The same rule with a penalty of 1 as None: then no table of seen tokens is kept."""
-        off = self.repetition_penalty is None or bool(np.all(np.asarray(self.repetition_penalty) == 1))
-        return replace(self, repetition_penalty=None) if off else self
+        """See `without_idle_penalty`."""
+        return without_idle_penalty(self)
 
     def choose(self, key: Array, logits: Array, seen: Array | None = None) -> Array:
         """A token for every row of logits [batch, vocabulary]: int32 [batch]."""
@@ -48,29 +55,55 @@ class Ancestral:
             logits = penalise(logits, seen, self.repetition_penalty)
         # Differences to the likeliest, so that no temperature is too low: at 1e-30 this is the argmax.
         logits = (logits - jnp.max(logits, axis=-1, keepdims=True)) / self.temperature
-        return draw(key, cut(logits, self.top_k, self.top_p))
+        return draw(key, cut(logits, self.top_k, self.top_p, self.min_p))
 
 
 @struct
 class Greedy:
     """Always the likeliest token (the lowest of equals)."""
 
+    repetition_penalty: Any = 1.0
+    end: int | None = static(default=None)
+
     def validate(self, vocabulary: int) -> None:
-        """Nothing to check."""
+        """Raise ConfigError where a field cannot be used with this vocabulary."""
+        check_sequence(self, vocabulary)
+
+    def settled(self) -> "Greedy":
+        """See `without_idle_penalty`."""
+        return without_idle_penalty(self)
 
     def choose(self, key: Array, logits: Array, seen: Array | None = None) -> Array:
+        if seen is not None and self.repetition_penalty is not None:
+            logits = penalise(logits, seen, self.repetition_penalty)
         return jnp.argmax(logits, axis=-1).astype(jnp.int32)
 
 
 @struct
 class Beam:
-    """Beam search: the likeliest of the `width` best sequences kept at every step."""
+    """Beam search: the best of the `width` best sequences kept at every step, by its log-probability / length^length_penalty.
+
+    length_penalty and early_stopping (True, False or "never") matter with an `end` token alone; both are as in transformers.
+    repetition_penalty is applied to log-probabilities, as there.
+    """
 
     width: int = static(default=5)
+    length_penalty: Any = 1.0
+    early_stopping: Any = static(default=False)
+    repetition_penalty: Any = 1.0
+    end: int | None = static(default=None)
 
     def validate(self, vocabulary: int) -> None:
-        """Raise ConfigError unless 1 <= width <= vocabulary."""
-        whole("decoding.width", self.width, 1, vocabulary, ", the vocabulary")
+        """Raise ConfigError unless 1 <= width <= vocabulary (half of it with an end token), and the other fields are in range."""
+        most = vocabulary if self.end is None else vocabulary // 2
+        whole("decoding.width", self.width, 1, most, ", the vocabulary" if self.end is None else ", half the vocabulary")
+        number("decoding.length_penalty", self.length_penalty, -100, 100)
+        choice("decoding.early_stopping", self.early_stopping, (True, False, "never"))
+        check_sequence(self, vocabulary)
+
+    def settled(self) -> "Beam":
+        """See `without_idle_penalty`."""
+        return without_idle_penalty(self)
 
 
 @struct
@@ -84,15 +117,30 @@ class SamplingBias:
         number("decoding.lam", self.lam, 0, 1, above=True)
 
 
+def check_sequence(rule: Any, vocabulary: int) -> None:
+    """Raise ConfigError where a rule's penalty or end token cannot be used with this vocabulary."""
+    if rule.repetition_penalty is not None:
+        number("decoding.repetition_penalty", rule.repetition_penalty, 0, LARGEST, above=True)
+    if rule.end is not None:
+        whole("decoding.end", rule.end, 0, vocabulary - 1, ", the vocabulary's tokens")
+
+
+def without_idle_penalty(rule: Any) -> Any:
+    """The same rule with a penalty of 1 as None: then no table of seen tokens is kept."""
+    off = rule.repetition_penalty is None or bool(np.all(np.asarray(rule.repetition_penalty) == 1))
+    return replace(rule, repetition_penalty=None) if off else rule
+
+
 def penalise(logits: Array, seen: Array, penalty: Array | float) -> Array:
     """Logits with those of tokens in `seen` [batch, vocabulary] divided by the penalty where positive, multiplied where not."""
     return jnp.where(seen, jnp.where(logits > 0, logits / penalty, logits * penalty), logits)
 
 
-def cut(logits: Array, top_k: int | None, top_p: Array | float | None) -> Array:
-    """Logits with all but the k likeliest, then all but the nucleus of mass p, made impossible.
+def cut(logits: Array, top_k: int | None, top_p: Array | float | None, min_p: Array | float | None = None) -> Array:
+    """Logits with all but the k likeliest, then all but the nucleus of mass p, then what is too far from the likeliest, made impossible.
 
-    Ties at the k-th place are all kept; the nucleus is the fewest likeliest tokens whose mass reaches p (Holtzman et al. 2020).
+    Ties at the k-th place are all kept; the nucleus is the fewest likeliest tokens whose mass reaches p (Holtzman et al. 2020);
+    min_p keeps tokens of at least that share of the likeliest one's probability (Nguyen et al. 2024).
     """
     if top_k is not None and top_k < logits.shape[-1]:
         least = jax.lax.top_k(logits, top_k)[0][..., -1:]
@@ -103,6 +151,9 @@ def cut(logits: Array, top_k: int | None, top_p: Array | float | None) -> Array:
         last = jnp.sum(mass < top_p, axis=-1, keepdims=True)
         least = jnp.take_along_axis(ordered, jnp.minimum(last, logits.shape[-1] - 1), axis=-1)
         logits = jnp.where(logits >= least, logits, NEVER)
+    if min_p is not None:
+        far = jnp.max(logits, axis=-1, keepdims=True) + jnp.log(jnp.asarray(min_p))
+        logits = jnp.where(logits >= far, logits, NEVER)
     return logits
 
 

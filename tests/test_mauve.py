@@ -142,7 +142,7 @@ def test_features_are_the_state_after_the_last_token():
     def both(key):
         params = family.init(key, {})
         found = family.features(params, tokens)
-        return found, found @ network.output(params).T, family.logits(params, tokens)[:, -1]
+        return found, found @ network.output(params, family.shape).T, family.logits(params, tokens)[:, -1]
 
     found, mine, theirs = both(KEY)
     assert found.shape == (5, 8)

@@ -1,4 +1,4 @@
-"""Drawing token sequences with a cache: sampled or greedy in a fixed-length scan, or by beam search."""
+"""Drawing token sequences with a cache: the prompt in one pass, then token by token in a fixed-length scan."""
 
 from typing import Any
 
@@ -6,96 +6,93 @@ import jax
 import jax.numpy as jnp
 
 from collapse_jax.decoding import Beam
-from collapse_jax.families import network
+from collapse_jax.families import beams, network
+from collapse_jax.families.network import Shape
 
 Array = jax.Array
 CACHE = 2**22  # bytes: sequences are decoded so many at a time that their cache stays in a core's own memory
 PLACES = 64  # positions that the cache has room for at first
 
 
-def continued(key: Array, params: Any, shape: tuple[Any, ...], prompts: Array, length: int, decoding: Any) -> Array:
-    """Prompts [n, p] continued to `length` tokens: int32 [n, length]. Memory is that of a few sequences at a time."""
+def continued(
+    key: Array, params: Any, shape: Shape, prompts: Array, length: int, decoding: Any, start: int | None = None
+) -> Array:
+    """Prompts [n, p] continued to `length` tokens: int32 [n, length]. Memory is that of a few sequences at a time.
+
+    start: a token that is read before the prompt and is no part of the result; needed where p is 0.
+    """
     n, p = prompts.shape
     if n == 0 or length == p:
         return prompts
     together = min(batch_size(shape, length, decoding), n)
     groups = -(-n // together)
     padded = jnp.concatenate([prompts, jnp.zeros((groups * together - n, p), prompts.dtype)]).astype(jnp.int32)
-    decode = beams if isinstance(decoding, Beam) else drawn
+    if start is not None:
+        padded = jnp.concatenate([jnp.full((len(padded), 1), start, jnp.int32), padded], axis=1)
+    decode = beams.searched if isinstance(decoding, Beam) else drawn
 
     def one(item: tuple[Array, Array]) -> Array:
-        return decode(jax.random.fold_in(key, item[0]), params, shape, item[1], length, decoding)
+        return decode(jax.random.fold_in(key, item[0]), params, shape, item[1], length - p, decoding, p)
 
-    out = jax.lax.map(one, (jnp.arange(groups), padded.reshape(groups, together, p)))
-    return out.reshape(groups * together, length)[:n]
-
-
-def batch_size(shape: tuple[Any, ...], length: int, decoding: Any) -> int:
-    """How many sequences are decoded at a time: from 16 to 64, beams counted, by the size of their cache."""
-    _, layers, width, *_, dtype = shape
-    rows = min(64, max(16, CACHE // (2 * layers * width * length * dtype.itemsize)))
-    return max(1, rows // decoding.width) if isinstance(decoding, Beam) else rows
+    parts = padded.reshape(groups, together, -1)
+    out = one((jnp.int32(0), parts[0]))[None] if groups == 1 else jax.lax.map(one, (jnp.arange(groups), parts))
+    return jnp.concatenate([prompts, out.reshape(groups * together, length - p)[:n]], axis=1)
 
 
-def drawn(key: Array, params: Any, shape: tuple[Any, ...], prompts: Array, length: int, decoding: Any) -> Array:
-    """One batch of sequences [b, length], token by token."""
-    model, matrix, vocabulary = network.bound(params, shape), network.output(params), shape[0]
-    b, p = prompts.shape
-    given = jnp.pad(prompts, ((0, 0), (0, length - p)))
-    penalised = getattr(decoding, "repetition_penalty", None) is not None
-    seen = jnp.zeros((b, vocabulary), bool) if penalised else None
+def batch_size(shape: Shape, length: int, decoding: Any) -> int:
+    """How many sequences are decoded at a time: from 16 to 64 by the size of their cache; for a beam, see `beams.together`."""
+    if isinstance(decoding, Beam):
+        return beams.together(shape, decoding.width)
+    return min(64, max(16, CACHE // (2 * shape.layers * shape.kv_heads * shape.head * length * shape.dtype.itemsize)))
+
+
+def logits_of(h: Array, matrix: Array) -> Array:
+    """float32 logits [rows, vocabulary] of hidden states [rows, width] and the output matrix."""
+    return jnp.matmul(h, matrix.T.astype(h.dtype)).astype(jnp.float32)
+
+
+def drawn(key: Array, params: Any, shape: Shape, read: Array, new: int, decoding: Any, first: int) -> Array:
+    """`new` tokens after what was `read` [b, c], c > 0: int32 [b, new]. first: the place of the first one, for its key.
+
+    Behind an end token (`decoding.end`) all is the same token.
+    """
+    outer, layers, matrix = network.ends(params, shape), network.layers(params, shape), network.output(params, shape)
+    (b, c), end, penalty = read.shape, decoding.end, decoding.repetition_penalty
+    whole, made = network.read(params, shape, read, kept=True)
+    rows = jnp.arange(b)
+    seen = None if penalty is None else jnp.zeros((b, shape.vocabulary), bool).at[rows[:, None], read].set(True, mode="drop")
+
+    def choose(t: Array, h: Array, seen: Array | None, ended: Array) -> tuple[Array, Array | None, Array]:
+        token = decoding.choose(jax.random.fold_in(key, first + t), logits_of(h, matrix), seen)
+        token = token if end is None else jnp.where(ended, end, token)
+        return token, None if seen is None else seen.at[rows, token].set(True), ended if end is None else token == end
 
     def step(carry: Any, t: Array) -> Any:
-        token, cache, seen = carry
-        h, cache = model.step(token, cache, t)
-        logits = jnp.matmul(h, matrix.T.astype(h.dtype)).astype(jnp.float32)
-        chosen = decoding.choose(jax.random.fold_in(key, t), logits, seen)
-        token = jnp.where(t < p, given[:, t], chosen)
-        seen = None if seen is None else seen.at[jnp.arange(b), token].set(True)
-        return (token, cache, seen), token
+        token, cache, seen, ended = carry
+        x, place, kept = outer.embed(token, c + t - 1), c + t - 1, []
+        for layer, held in zip(layers, cache, strict=True):
+            x, held = layer.step(x, held, place)
+            kept.append(held)
+        token, seen, ended = choose(t, outer.norm(x), seen, ended)
+        return (token, tuple(kept), seen, ended), token
 
-    token, tokens, first = jnp.full(b, vocabulary, jnp.int32), [], 0
-    cache = network.empty_cache(shape, b, min(PLACES, length))
-    for places in stages(length):
+    token, seen, ended = choose(jnp.int32(0), whole[:, -1], seen, jnp.zeros(b, bool))
+    tokens, done = [token[None]], 1
+    cache = network.filled_cache(made, shape, c)
+    for places in stages(c, c + new - 1):
         # Attention reads the whole cache: cutting a part out at every step would copy it.
         cache = network.longer(cache, places)
-        (token, cache, seen), some = jax.lax.scan(step, (token, cache, seen), jnp.arange(first, places))
+        (token, cache, seen, ended), some = jax.lax.scan(step, (token, cache, seen, ended), jnp.arange(done, places - c + 1))
         tokens.append(some)
-        first = places
+        done = places - c + 1
     return jnp.concatenate(tokens).T
 
 
-def stages(length: int) -> list[int]:
-    """Sizes that the cache grows through: it doubles, so that at most half of it is read in vain."""
-    sizes = [min(PLACES, length)]
-    while sizes[-1] < length:
-        sizes.append(min(2 * sizes[-1], length))
+def stages(filled: int, length: int) -> list[int]:
+    """Sizes above `filled` that the cache grows through: it doubles, so that at most half of it is read in vain."""
+    sizes: list[int] = []
+    size = max(PLACES, filled + 1)
+    while filled < length and (not sizes or sizes[-1] < length):
+        sizes.append(min(size, length))
+        size *= 2
     return sizes
-
-
-def beams(key: Array, params: Any, shape: tuple[Any, ...], prompts: Array, length: int, decoding: Beam) -> Array:
-    """The likeliest of `width` sequences kept at every step, for each of b prompts: [b, length]. Draws nothing."""
-    model, matrix, vocabulary = network.bound(params, shape), network.output(params), shape[0]
-    (b, p), w = prompts.shape, decoding.width
-    given = jnp.repeat(jnp.pad(prompts, ((0, 0), (0, length - p))), w, axis=0)
-    cache = network.empty_cache(shape, b * w, length)
-    # Only the first beam counts at first, or all would be the same sequence.
-    score = jnp.tile(jnp.where(jnp.arange(w) == 0, 0.0, -jnp.inf), (b, 1))
-    row = jnp.arange(b)[:, None] * w
-
-    def step(carry: Any, t: Array) -> Any:
-        token, cache, score, text = carry
-        h, cache = model.step(token, cache, t)
-        gain = jax.nn.log_softmax(jnp.matmul(h, matrix.T.astype(h.dtype)).astype(jnp.float32))
-        ranked, place = jax.lax.top_k((score[:, :, None] + gain.reshape(b, w, -1)).reshape(b, -1), w)
-        prompt = t < p
-        parent = jnp.where(prompt, jnp.arange(b * w).reshape(b, w), row + place // vocabulary).reshape(-1)
-        token = jnp.where(prompt, given[:, t], (place % vocabulary).reshape(-1)).astype(jnp.int32)
-        score = jnp.where(prompt, score, ranked)
-        cache = jax.tree.map(lambda x: x[parent], cache)
-        text = text[parent].at[:, t].set(token)
-        return (token, cache, score, text), None
-
-    start = (jnp.full(b * w, vocabulary, jnp.int32), cache, score, jnp.zeros((b * w, length), jnp.int32))
-    (_, _, score, text), _ = jax.lax.scan(step, start, jnp.arange(length))
-    return text.reshape(b, w, length)[jnp.arange(b), jnp.argmax(score, axis=1)]

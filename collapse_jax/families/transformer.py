@@ -10,6 +10,7 @@ from collapse_jax.data import Slots
 from collapse_jax.decoding import Ancestral, Beam, Greedy
 from collapse_jax.errors import ConfigError
 from collapse_jax.families import generation, network
+from collapse_jax.families.architectures import ARCHITECTURES
 from collapse_jax.families.base import Family, Shared
 from collapse_jax.families.entropy import nll, weighted_nll
 from collapse_jax.families.training import Trained
@@ -22,11 +23,17 @@ Array = jax.Array
 
 @struct
 class Transformer(Trained, Family):
-    """A pre-norm decoder with tied embeddings over blocks of tokens (GPT-2's layout, Radford et al. 2019).
+    """A pre-norm decoder over blocks of tokens: GPT-2's layout as it stands, OPT's or Llama's by `Transformer.of` or by its fields.
 
-    A block's first token is predicted from a start token of the model's own, so whole blocks can be drawn without a prompt.
-    test_blocks: blocks that perplexity is measured on; dtype: of activations, "float32" or "bfloat16" (parameters and
-    optimiser stay float32). How it is fitted: `training.Trained`.
+    Blocks: the tokens from `loss_from` on are predicted and count in losses and perplexities, in training and in measuring. With 0
+    the first one is too, from a start token: `bos`, or where that is None one of the model's own; whole blocks can be drawn
+    without a prompt. With 1 a block stands for itself, as in transformers (Nature 2024, on blocks of 64); 256 of 512 is
+    Drayson et al.'s. context: learned positions (None: as many as a block needs).
+    kv_heads, head, hidden: heads of keys and values (None: heads), size of a head (width / heads), width of the MLP (mlp · width).
+    positions: "learned" or "rotary" with rope_theta and rope_scaling (see `network.frequencies`); norm: "layer" or "rms";
+    activation: of `network.ACTIVATIONS`; gated: SwiGLU where that is "silu"; bias: of linear layers; tied: one matrix for input and
+    output. test_blocks: blocks that perplexity is measured on; dtype: of activations, "float32" or "bfloat16" (parameters and
+    optimiser stay float32); remat: recompute layers in the backward pass. How it is fitted: `training.Trained`.
     """
 
     vocabulary: int = static(default=1024)
@@ -39,25 +46,62 @@ class Transformer(Trained, Family):
     dropout: float = static(default=0.0)
     dtype: str = static(default="float32")
     test_blocks: int = static(default=256)
+    loss_from: int = static(default=0)
+    bos: int | None = static(default=None)
+    context: int | None = static(default=None)
+    kv_heads: int | None = static(default=None)
+    head: int | None = static(default=None)
+    hidden: int | None = static(default=None)
+    rope_theta: float = static(default=10000.0)
+    rope_scaling: tuple[Any, ...] = static(default=())
+    norm: str = static(default="layer")
+    norm_eps: float = static(default=1e-6)
+    activation: str = static(default="gelu")
+    gated: bool = static(default=False)
+    bias: bool = static(default=True)
+    tied: bool = static(default=True)
+    remat: bool = static(default=False)
+
+    @classmethod
+    def of(cls, architecture: str, **fields: Any) -> "Transformer":
+        """A decoder of the "opt", "gpt2" or "llama" architecture, with fields of its own: `Transformer.of("opt", width=768, …)`."""
+        choice("architecture", architecture, tuple(ARCHITECTURES))
+        return cls(**{**ARCHITECTURES[architecture], **fields})
+
+    @classmethod
+    def from_pretrained(cls, folder: Any, **changes: Any) -> tuple["Transformer", Any]:
+        """Family and parameters of a Hugging Face folder (or hub name): see `pretrained.load`. changes: fields, such as block=64."""
+        from collapse_jax.families import pretrained
+
+        return pretrained.load(folder, **changes)
+
+    def save_pretrained(self, params: Any, folder: Any, tokenizer: Any = None) -> None:
+        """Write parameters in Hugging Face's layout, which transformers opens: see `pretrained.save`."""
+        from collapse_jax.families import pretrained
+
+        pretrained.save(self, params, folder, tokenizer)
 
     @property
-    def shape(self) -> tuple[Any, ...]:
+    def places(self) -> int:
+        """Rows of learned positions."""
+        return self.block + (self.loss_from == 0) if self.context is None else self.context
+
+    @property
+    def start(self) -> int | None:
+        """The token that stands before a block: `bos`, or the model's own one behind the vocabulary; None with loss_from > 0."""
+        return None if self.loss_from else self.vocabulary if self.bos is None else self.bos
+
+    @property
+    def shape(self) -> network.Shape:
         """What determines the parameters' shapes and the network's code."""
-        dtype = jnp.dtype(self.dtype)
-        return (self.vocabulary, self.layers, self.width, self.heads, self.block, self.mlp, self.positions, self.dropout, dtype)
+        s = self
+        kv_heads, head, hidden = s.kv_heads or s.heads, s.head or s.width // s.heads, s.hidden or s.mlp * s.width
+        sizes = (s.vocabulary, s.start == s.vocabulary, s.layers, s.width, s.heads, kv_heads, head, hidden, s.places)
+        rest = (s.positions, s.rope_theta, s.rope_scaling, s.norm, s.norm_eps, s.activation, s.gated, s.bias, s.tied)
+        return network.Shape(*sizes, *rest, s.dropout, jnp.dtype(s.dtype), s.remat)
 
     def validate(self, experiment: Any) -> None:
-        for name in ("vocabulary", "block", "layers", "width", "heads", "mlp", "test_blocks"):
-            whole(f"family.{name}", getattr(self, name))
-        if self.width % self.heads or (self.width // self.heads) % 2:
-            raise ConfigError("family.heads", self.heads, f"a divisor of width {self.width} that leaves heads of even size")
-        choices = {
-            "positions": ("learned", "rotary"),
-            "dtype": ("float32", "bfloat16"),
-        }
-        for name, allowed in choices.items():
-            choice(f"family.{name}", getattr(self, name), allowed)
-        number("family.dropout", self.dropout, 0, 0.99)
+        self.check_network()
         self.check_recipe()
         for name in ("vocabulary", "block"):
             theirs = getattr(experiment.source, name, None)
@@ -68,25 +112,66 @@ class Transformer(Trained, Family):
         if experiment.decoding is not None:
             experiment.decoding.validate(self.vocabulary)
 
+    def check_network(self) -> None:
+        """Raise ConfigError where a field of the network cannot be used."""
+        for name in ("vocabulary", "block", "layers", "width", "heads", "mlp", "test_blocks"):
+            whole(f"family.{name}", getattr(self, name))
+        for name in ("context", "kv_heads", "head", "hidden"):
+            if getattr(self, name) is not None:
+                whole(f"family.{name}", getattr(self, name))
+        if self.head is None and self.width % self.heads or (self.head or self.width // self.heads) % 2:
+            raise ConfigError("family.heads", self.heads, f"a divisor of width {self.width} that leaves heads of even size")
+        if self.kv_heads and self.heads % self.kv_heads:
+            raise ConfigError("family.kv_heads", self.kv_heads, f"a divisor of heads, {self.heads}")
+        choices: dict[str, tuple[Any, ...]] = {
+            "positions": ("learned", "rotary"),
+            "dtype": ("float32", "bfloat16"),
+            "norm": ("layer", "rms"),
+            "activation": tuple(network.ACTIVATIONS),
+        }
+        choices |= dict.fromkeys(("gated", "bias", "tied", "remat"), (False, True))
+        for name, allowed in choices.items():
+            choice(f"family.{name}", getattr(self, name), allowed)
+        number("family.dropout", self.dropout, 0, 0.99)
+        number("family.norm_eps", self.norm_eps, 0, 1, above=True)
+        number("family.rope_theta", self.rope_theta, 1)
+        whole("family.loss_from", self.loss_from, 0, self.block - 1, ", the places of a block")
+        if self.bos is not None:
+            whole("family.bos", self.bos, 0, self.vocabulary - 1, ", the vocabulary's tokens")
+        if self.positions == "learned" and self.block + (self.loss_from == 0) > self.places:
+            raise ConfigError(
+                "family.block", self.block, f"at most {self.places - (self.loss_from == 0)}: the positions of this model"
+            )
+
     def init(self, key: Array, shared: Shared) -> Any:
         """Random parameters: nested dictionaries of float32 arrays."""
         return network.initial(key, self.shape)
 
     def inputs(self, tokens: Array) -> Array:
-        """Tokens [N, L] moved one place on, behind the start token: what the network reads to predict them."""
-        start = jnp.full((tokens.shape[0], 1), self.vocabulary, tokens.dtype)
-        return jnp.concatenate([start, tokens[:, :-1]], axis=1)
+        """What the network reads to predict tokens [N, L]: those before the last, behind the start token where there is one."""
+        return self.started(tokens)[:, :-1]
+
+    def started(self, tokens: Array) -> Array:
+        """Tokens [N, L] behind the start token, where there is one."""
+        if self.start is None:
+            return tokens
+        return jnp.concatenate([jnp.full((tokens.shape[0], 1), self.start, tokens.dtype), tokens], axis=1)
+
+    def predicted(self, params: Any, tokens: Array, key: Array | None = None) -> tuple[Array, Array]:
+        """Hidden states [N·P, width] that predict the P = L - loss_from last of tokens [N, L], and these tokens [N·P]."""
+        h = network.hidden(params, self.shape, self.inputs(tokens), key)
+        h, targets = h[:, max(self.loss_from - 1, 0) :], tokens[:, self.loss_from :]
+        return h.reshape(-1, self.width), targets.reshape(-1)
 
     def losses(self, params: Any, tokens: Array) -> Array:
-        """Negative log-likelihood of every token of tokens [N, L]: float32 [N, L], nats."""
-        h = network.hidden(params, self.shape, self.inputs(tokens))
-        return nll(h.reshape(-1, self.width), network.output(params), tokens.reshape(-1)).reshape(tokens.shape)
+        """Negative log-likelihood of the tokens [N, L] from loss_from on: float32 [N, L - loss_from], nats."""
+        h, targets = self.predicted(params, tokens)
+        return nll(h, network.output(params, self.shape), targets).reshape(len(tokens), -1)
 
     def loss(self, params: Any, tokens: Array, key: Array | None = None) -> Array:
         """Mean negative log-likelihood of tokens [N, L], nats a token; with dropout where a key is given."""
-        h = network.hidden(params, self.shape, self.inputs(tokens), key)
-        per_token = jnp.full(tokens.size, 1 / tokens.size)
-        return weighted_nll(h.reshape(-1, self.width), network.output(params), tokens.reshape(-1), per_token)
+        h, targets = self.predicted(params, tokens, key)
+        return weighted_nll(h, network.output(params, self.shape), targets, jnp.full(len(targets), 1 / len(targets)))
 
     def fit(self, key: Array, params: Any, train: Slots, shared: Shared) -> tuple[Any, dict[str, Array]]:
         """See `training.Trained`; train_loss is in nats a token."""
@@ -108,37 +193,53 @@ class Transformer(Trained, Family):
         own = Ancestral(repetition_penalty=None)
         prompts = jnp.zeros((n, 0), jnp.int32) if prompts is None else prompts
         if prompts.shape[1] == 0 and isinstance(decoding, Greedy | Beam):
-            prompts = generation.continued(jax.random.fold_in(key, 0), params, self.shape, prompts, 1, own)
-        return generation.continued(key, params, self.shape, prompts, self.block, decoding or own)
+            prompts = self.continued(jax.random.fold_in(key, 0), params, prompts, 1, own)
+        return self.continued(key, params, prompts, self.block, decoding or own)
+
+    def continued(self, key: Array, params: Any, prompts: Array, length: int, decoding: Any) -> Array:
+        """Prompts [n, p] continued to `length` tokens; an empty one behind the start token, or `bos`."""
+        start = self.start if self.start is not None or prompts.shape[1] else self.bos
+        return generation.continued(key, params, self.shape, prompts, length, decoding, start)
 
     def generate(self, key: Array, params: Any, prompts: Array, n: int, decoding: Any = None) -> Array:
-        """Prompts [N, p] followed by n tokens each: int32 [N, p + n]; p + n at most `block`, else ConfigError."""
-        length = prompts.shape[1] + n
-        if n < 0 or length > self.block:
-            raise ConfigError("n", n, f"from 0 to {self.block - prompts.shape[1]}: prompt and continuation fit in a block")
+        """Prompts [N, p] followed by n tokens each: int32 [N, p + n].
+
+        Raises ConfigError where they are more than the learned positions, or nothing stands before the first token.
+        """
+        length, start = prompts.shape[1] + n, self.start is not None
+        room = self.places - start - prompts.shape[1] if self.positions == "learned" else n
+        if n < 0:
+            raise ConfigError("n", n, "at least 0")
+        if n > room:
+            raise ConfigError(
+                "n", n, f"from 0 to {max(room, 0)}: prompt and continuation fit in the model's {self.places} positions"
+            )
+        if not prompts.shape[1] and self.start is None and self.bos is None:
+            raise ConfigError("prompts", "empty", "at least one token: this model has no start token")
         decoding = decoding or Ancestral()
         decoding.validate(self.vocabulary)
         settled = decoding.settled() if hasattr(decoding, "settled") else decoding
-        return generation.continued(key, params, self.shape, prompts, length, settled)
+        return self.continued(key, params, prompts, length, settled)
 
     def logits(self, params: Any, tokens: Array) -> Array:
-        """Logits of the token after each of tokens [batch, length <= block]: float32 [batch, length, vocabulary]."""
-        start = jnp.full((tokens.shape[0], 1), self.vocabulary, tokens.dtype)
-        h = network.hidden(params, self.shape, jnp.concatenate([start, tokens], axis=1))[:, 1:]
-        return jnp.matmul(h, network.output(params).T.astype(h.dtype)).astype(jnp.float32)
+        """Logits of the token after each of tokens [batch, length], behind the start token where there is one.
+
+        float32 [batch, length, vocabulary].
+        """
+        h = network.hidden(params, self.shape, self.started(tokens))[:, -tokens.shape[1] :]
+        return jnp.matmul(h, network.output(params, self.shape).T.astype(h.dtype)).astype(jnp.float32)
 
     def features(self, params: Any, tokens: Array) -> Array:
-        """The last hidden state of every sequence of tokens [n, L <= block], which has read all of it: float32 [n, width]."""
-        start = jnp.full((tokens.shape[0], 1), self.vocabulary, tokens.dtype)
-        return network.hidden(params, self.shape, jnp.concatenate([start, tokens], axis=1))[:, -1].astype(jnp.float32)
+        """The last hidden state of every sequence of tokens [n, L], which has read all of it: float32 [n, width]."""
+        return network.hidden(params, self.shape, self.started(tokens))[:, -1].astype(jnp.float32)
 
     def measure(self, key: Array, params: Any, samples: Slots | None, shared: Shared) -> dict[str, Array]:
         """perplexity on the real test split (exp of total nll / total tokens) with its standard error, and metrics.text of the generated blocks."""
         assert samples is not None
         test = held_out(shared, self.test_blocks)
         total = jnp.sum(self.losses(params, test), axis=1)
-        return perplexities(total, test.shape[1]) | text_metrics(samples.samples, shared)
+        return perplexities(total, test.shape[1] - self.loss_from) | text_metrics(samples.samples, shared)
 
     def log_prob(self, params: Any, samples: Array, shared: Shared) -> Array:
-        """Total log-likelihood of every block of samples [n, block]: [n], nats."""
+        """Total log-likelihood of the predicted tokens of every block of samples [n, block]: [n], nats."""
         return -jnp.sum(self.losses(params, samples), axis=1)

@@ -106,4 +106,5 @@ def of_range(x: Array, weight: Array, y: Array, key: Array, around: dict[str, An
 
 def per_token(x: Array, around: dict[str, Any]) -> Array:
     """Mean loss of every sequence of x [N, L] under the generation-0 model: nats a token, [N, 1]."""
-    return -around["family"].log_prob(around["first"], x, around)[:, None] / x.shape[1]
+    family = around["family"]
+    return -family.log_prob(around["first"], x, around)[:, None] / (x.shape[1] - getattr(family, "loss_from", 0))

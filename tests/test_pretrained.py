@@ -1,0 +1,188 @@
+"""Models in Hugging Face's layout: parity with transformers by golden files (`make golden` made them), and what is refused.
+
+The golden models are random, of 37 tokens, 2 layers and width 16; `make peers` compares larger ones with PyTorch at hand.
+"""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import collapse_jax as cj
+from collapse_jax.decoding import NEVER, Beam, Greedy, cut, penalise
+from collapse_jax.families import Transformer, pretrained
+from collapse_jax.struct import replace
+
+GOLDEN = Path(__file__).parent / "golden" / "decoders"
+RULES = {
+    "greedy": Greedy(),
+    "greedy, penalty 1.3": Greedy(1.3),
+    "beam": Beam(5),
+    "beam, penalty 2": Beam(5, repetition_penalty=2.0),
+    "beam to an end": Beam(5, end=0),
+    "beam to an end, early": Beam(5, 0.5, early_stopping=True, end=0),
+}
+
+
+@pytest.fixture(scope="module", params=["opt", "gpt2", "llama"])
+def golden(request):
+    """Family, parameters and what transformers makes of its tokens."""
+    folder = GOLDEN / request.param
+    return folder, *Transformer.from_pretrained(folder), json.loads((folder / "expected.json").read_text())
+
+
+def test_logits_losses_and_gradients_are_those_of_transformers(golden):
+    folder, family, params, expected = golden
+    tokens = jnp.asarray(expected["tokens"])
+    np.testing.assert_allclose(family.logits(params, tokens), expected["logits"], atol=1e-4)
+    value, slope = jax.jit(jax.value_and_grad(lambda p: family.loss(p, tokens)))(params)
+    assert abs(float(value) - expected["loss"]) < 1e-3 and np.std(expected["logits"]) > 0.5
+    for a, b in zip(jax.tree.leaves(slope), jax.tree.leaves(Transformer.from_pretrained(folder / "gradients")[1]), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-3 * max(1.0, float(np.max(np.abs(b)))))
+    half = replace(family, dtype="bfloat16")
+    np.testing.assert_allclose(half.logits(params, tokens), expected["logits"], atol=0.25)
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_tokens_are_those_of_transformers(golden, name):
+    _, family, params, expected = golden
+    rule = replace(RULES[name], end=expected["end"]) if "to an end" in name else RULES[name]
+    prompts = jnp.asarray(expected["prompts"])
+    found = jax.jit(lambda p: family.generate(jax.random.key(0), p, prompts, 16, rule))(params)
+    np.testing.assert_array_equal(found, expected[name])
+
+
+@pytest.mark.parametrize(
+    "name, rule",
+    [
+        ("temperature", lambda x, seen: x / 0.7),
+        ("top_k", lambda x, seen: cut(x, 6, None)),
+        ("top_p", lambda x, seen: cut(x, None, 0.8)),
+        ("min_p", lambda x, seen: cut(x, None, None, 0.1)),
+        ("penalty", lambda x, seen: penalise(x, seen, 1.7)),
+        ("all", lambda x, seen: cut(penalise(x, seen, 1.7) / 0.7, 6, 0.8, 0.1)),
+    ],
+)
+def test_processors_of_logits_are_those_of_transformers(name, rule):
+    saved = json.loads((GOLDEN / "processors.json").read_text())
+    seen = np.zeros((6, 30), bool)
+    np.put_along_axis(seen, np.asarray(saved["before"]), True, axis=1)
+    found, expected = rule(jnp.asarray(saved["logits"]), jnp.asarray(seen)), np.asarray(saved[name], float)
+    gone = np.isnan(expected)
+    np.testing.assert_array_equal(np.asarray(found) <= NEVER / 2, gone)
+    np.testing.assert_allclose(np.asarray(found)[~gone], expected[~gone], rtol=1e-5, atol=1e-5)
+
+
+def test_what_is_written_comes_back_to_the_bit_in_one_file_or_in_shards(golden, tmp_path):
+    _, family, params, _ = golden
+    for shard, files in ((10**9, 1), (9000, 4)):
+        pretrained.save(family, params, tmp_path / str(shard), shard=shard)
+        assert len(list((tmp_path / str(shard)).glob("*.safetensors"))) >= files
+        again, same = Transformer.from_pretrained(tmp_path / str(shard))
+        assert jax.tree.structure(same) == jax.tree.structure(params)
+        assert all(bool((a == b).all()) for a, b in zip(jax.tree.leaves(same), jax.tree.leaves(params), strict=True))
+        assert again.shape == family.shape and (again.block, again.bos, again.loss_from) == (family.block, family.bos, 1)
+
+
+def test_a_model_of_our_own_comes_back_with_its_start_token_as_one_of_the_vocabulary(tmp_path):
+    family = Transformer(vocabulary=31, block=12, layers=2, width=16, heads=2)
+    params = jax.tree.map(lambda x: 5 * x, family.init(jax.random.key(0), {}))
+    family.save_pretrained(params, tmp_path, tokenizer="{}")
+    again, same = Transformer.from_pretrained(tmp_path)
+    assert (again.vocabulary, again.bos, again.context) == (32, 31, 13) and (tmp_path / "tokenizer.json").read_text() == "{}"
+    tokens = jax.random.randint(jax.random.key(1), (3, 12), 0, 31)
+    started = jnp.concatenate([jnp.full((3, 1), 31), tokens], axis=1)
+    np.testing.assert_allclose(again.logits(same, started)[:, 1:, :31], family.logits(params, tokens), atol=1e-5)
+    rotary = replace(family, positions="rotary")
+    with pytest.raises(cj.ConfigError, match="family = .* an OPT .*, GPT-2 .* or Llama"):
+        rotary.save_pretrained(rotary.init(jax.random.key(0), {}), tmp_path)
+
+
+def copied(tmp_path, name="opt"):
+    return Path(shutil.copytree(GOLDEN / name, tmp_path / "model"))
+
+
+def changed(folder, **fields):
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({name: x for name, x in (config | fields).items() if x != "gone"}))
+
+
+def test_a_missing_shard_is_named(tmp_path, golden):
+    _, family, params, _ = golden
+    pretrained.save(family, params, tmp_path, shard=9000)
+    lost = sorted(tmp_path.glob("*.safetensors"))[1]
+    lost.unlink()
+    with pytest.raises(cj.ConfigError, match=f"weights = .*{lost.name}: there: model.safetensors.index.json names it"):
+        Transformer.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name, fields, words",
+    [
+        ("opt", {"architectures": ["BertModel"]}, "architectures = BertModel: one of GPT2LMHeadModel"),
+        ("opt", {"word_embed_proj_dim": 8}, "word_embed_proj_dim = 8: 16"),
+        ("opt", {"do_layer_norm_before": False}, "do_layer_norm_before = False: True"),
+        ("opt", {"vocab_size": 40}, r"embed_tokens.weight = \(37, 16\): \(40, 16\)"),
+        ("opt", {"num_hidden_layers": 3}, "with the tensor layers.2"),
+        ("opt", {"hidden_size": "gone"}, "hidden_size = nothing: given"),
+        ("opt", {"num_attention_heads": 3}, "family.heads = 3"),
+        ("gpt2", {"scale_attn_by_inverse_layer_idx": True}, "scale_attn_by_inverse_layer_idx = True"),
+        ("gpt2", {"activation_function": "mish"}, "activation_function = mish: one of"),
+        ("llama", {"attention_bias": True}, "attention_bias = True: False"),
+        ("llama", {"rope_parameters": {"rope_type": "yarn"}}, "rope_type = yarn: one of default"),
+    ],
+)
+def test_models_that_this_decoder_does_not_cover_are_refused_by_field(tmp_path, name, fields, words):
+    folder = copied(tmp_path, name)
+    changed(folder, **fields)
+    with pytest.raises(cj.ConfigError, match=words):
+        Transformer.from_pretrained(folder)
+
+
+def test_files_that_are_none_are_refused(tmp_path, monkeypatch):
+    for broken, words in (("config.json", "a model's configuration in JSON"), ("model.safetensors", "a whole safetensors file")):
+        folder = copied(tmp_path / broken)
+        (folder / broken).write_bytes(b"\x00" * 50)
+        with pytest.raises(cj.ConfigError, match=words):
+            Transformer.from_pretrained(folder)
+    folder = copied(tmp_path)
+    with pytest.raises(cj.ConfigError, match="family.block = 33: at most 32: the positions"):
+        Transformer.from_pretrained(folder, block=33)
+    with pytest.raises(cj.ConfigError, match="blocks = 16: a field of Transformer"):
+        Transformer.from_pretrained(folder, blocks=16)
+    assert Transformer.from_pretrained(folder, block=16)[0].block == 16
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(cj.ConfigError, match="other formats: open and save it with transformers"):
+        Transformer.from_pretrained(folder)
+    with pytest.raises(cj.ConfigError, match="weights = .*: a folder with config.json"):
+        Transformer.from_pretrained(tmp_path / "nothing")
+    # A hub's name without the library that asks the hub.
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(cj.ConfigError, match="weights = facebook/opt-125m: .* hub, with huggingface_hub and a network"):
+        Transformer.from_pretrained("facebook/opt-125m")
+
+
+def test_a_hub_name_is_downloaded_where_that_can_be(monkeypatch):
+    asked = []
+    library = type(sys)("huggingface_hub")
+    library.snapshot_download = lambda name, **options: asked.append((name, options["allow_patterns"])) or GOLDEN / "gpt2"
+    monkeypatch.setitem(sys.modules, "huggingface_hub", library)
+    family, _ = Transformer.from_pretrained("someone/small")
+    assert family.vocabulary == 37 and asked[0][0] == "someone/small" and "config.json" in asked[0][1]
+
+
+def test_continuations_end_where_positions_do(golden):
+    _, family, params, expected = golden
+    prompts = jnp.asarray(expected["prompts"])
+    if family.positions == "learned":  # rotary ones have no table
+        with pytest.raises(cj.ConfigError, match="n = 27: from 0 to 26: prompt and continuation fit in the model's 32 positions"):
+            family.generate(jax.random.key(0), params, prompts, 27, Greedy())
+    with pytest.raises(cj.ConfigError, match="n = -1: at least 0"):
+        family.generate(jax.random.key(0), params, prompts, -1, Greedy())
+    with pytest.raises(cj.ConfigError, match="prompts = empty"):
+        family.generate(jax.random.key(0), params, prompts[:, :0], 3, Greedy())
