@@ -5,7 +5,19 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from collapse_jax.decoding import NEVER, Ancestral, Beam, Greedy, SamplingBias, cut, draw, inverse_cdf, penalise
+from collapse_jax.decoding import (
+    NEVER,
+    Ancestral,
+    Beam,
+    Greedy,
+    SamplingBias,
+    cut,
+    draw,
+    inverse_cdf,
+    likeliest,
+    penalise,
+    side_of,
+)
 from collapse_jax.errors import ConfigError
 
 LOGITS = jnp.log(jnp.asarray([[0.05, 0.4, 0.3, 0.2, 0.05]]))
@@ -37,7 +49,21 @@ def test_draws_follow_the_distribution_and_never_take_the_impossible():
 
 def test_the_ends_of_the_running_sum_are_possible_tokens():
     weight = jnp.asarray([[0.0, 1.0, 0.0, 2.0, 0.0, 0.0]] * 3)
-    np.testing.assert_array_equal(inverse_cdf(weight, jnp.asarray([[0.0], [0.5], [1 - 1e-7]])), [1, 3, 3])
+    np.testing.assert_array_equal(inverse_cdf(jnp.log(weight), jnp.asarray([[0.0], [0.5], [1 - 1e-7]])), [1, 3, 3])
+
+
+@pytest.mark.parametrize("v, side", [(1024, 32), (50272, 1571), (32000, 200), (37, 37), (1009, 32)])
+def test_slices_of_a_vocabulary_divide_it_where_they_can(v, side):
+    assert side_of(v) == side
+    # The same tokens whether slices divide it or are padded.
+    logits = 3 * jax.random.normal(jax.random.key(v), (64, min(v, 1100)))
+    np.testing.assert_array_equal(likeliest(logits), jnp.argmax(logits, axis=1))
+    u = jax.random.uniform(jax.random.key(0), (64, 1))
+    p = np.exp(np.asarray(logits, float))
+    below = np.cumsum(p, axis=1) / p.sum(axis=1, keepdims=True)
+    drawn = np.asarray(inverse_cdf(logits, u))
+    rows, exact = np.arange(64), np.asarray(u, float)[:, 0]
+    assert (below[rows, drawn] >= exact - 1e-5).all() and (np.where(drawn > 0, below[rows, drawn - 1], 0) <= exact + 1e-5).all()
 
 
 def test_temperature_near_zero_is_greedy():

@@ -53,7 +53,7 @@ def test_tokens_are_those_of_transformers(golden, name):
     _, family, params, expected = golden
     rule = replace(RULES[name], end=expected["end"]) if "to an end" in name else RULES[name]
     prompts = jnp.asarray(expected["prompts"])
-    found = jax.jit(lambda p: family.generate(jax.random.key(0), p, prompts, 16, rule))(params)
+    found = jax.jit(lambda p: family.generate(jax.random.key(0), p, prompts, 24, rule))(params)
     np.testing.assert_array_equal(found, expected[name])
 
 

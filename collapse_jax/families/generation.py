@@ -10,8 +10,8 @@ from collapse_jax.families import beams, network
 from collapse_jax.families.network import Shape
 
 Array = jax.Array
-CACHE = 2**22  # bytes: sequences are decoded so many at a time that their cache stays in a core's own memory
-PLACES = 64  # positions that the cache has room for at first
+CACHE = 2**20  # numbers: sequences are decoded so many at a time that their cache stays in a core's own memory
+PLACES = 32  # positions: the cache has room for multiples of so many
 
 
 def continued(
@@ -40,10 +40,14 @@ def continued(
 
 
 def batch_size(shape: Shape, length: int, decoding: Any) -> int:
-    """How many sequences are decoded at a time: from 16 to 64 by the size of their cache; for a beam, see `beams.together`."""
+    """How many sequences are decoded at a time, from 16 to 64; for a beam, see `beams.together`.
+
+    Few enough for their cache to stay near, but many enough for the weights to be read for no less than they weigh.
+    """
     if isinstance(decoding, Beam):
         return beams.together(shape, decoding.width)
-    return min(64, max(16, CACHE // (2 * shape.layers * shape.kv_heads * shape.head * length * shape.dtype.itemsize)))
+    weights = shape.vocabulary * shape.width + 2 * shape.layers * shape.width * (2 * shape.heads * shape.head + shape.hidden)
+    return min(64, max(16, max(CACHE, weights) // (2 * shape.layers * shape.kv_heads * shape.head * length)))
 
 
 def logits_of(h: Array, matrix: Array) -> Array:
@@ -89,10 +93,10 @@ def drawn(key: Array, params: Any, shape: Shape, read: Array, new: int, decoding
 
 
 def stages(filled: int, length: int) -> list[int]:
-    """Sizes above `filled` that the cache grows through: it doubles, so that at most half of it is read in vain."""
+    """Sizes above `filled` that the cache grows through: by half each time, so that at most a third of it is read in vain."""
     sizes: list[int] = []
-    size = max(PLACES, filled + 1)
-    while filled < length and (not sizes or sizes[-1] < length):
-        sizes.append(min(size, length))
-        size *= 2
+    size = filled
+    while size < length:
+        size = min(-(-max(size + size // 2, size + 1) // PLACES) * PLACES, length)
+        sizes.append(size)
     return sizes

@@ -47,8 +47,8 @@ def made(name: str, folder: Path) -> None:
             ones = torch.ones(prompts.shape, dtype=torch.long)
             if "to an end" in rule:
                 options = options | {"eos_token_id": end, "pad_token_id": end}
-            tokens = model.generate(torch.tensor(prompts), attention_mask=ones, max_new_tokens=16, do_sample=False, **options)
-            expected[rule] = np.pad(tokens.numpy(), ((0, 0), (0, 22 - tokens.shape[1])), constant_values=end).tolist()
+            tokens = model.generate(torch.tensor(prompts), attention_mask=ones, max_new_tokens=24, do_sample=False, **options)
+            expected[rule] = np.pad(tokens.numpy(), ((0, 0), (0, 30 - tokens.shape[1])), constant_values=end).tolist()
             if rule == "beam":
                 end = int(np.bincount(tokens[:, 6:].ravel()).argmax())  # the commonest token, so that many sequences end
     expected |= {"prompts": prompts.tolist(), "end": end}
