@@ -11,12 +11,14 @@ from collapse_jax.engine.plan import plan  # noqa: E402
 from collapse_jax.engine.run import Run, load, resume, run  # noqa: E402
 from collapse_jax.errors import ConfigError, Stopped  # noqa: E402
 from collapse_jax.experiment import Chain, Experiment, Record, advance, initial_chain, resolve  # noqa: E402
+from collapse_jax.prompts import Prompts  # noqa: E402
 
 __version__ = "0.1.0"
 __all__ = [
     "Chain",
     "ConfigError",
     "Experiment",
+    "Prompts",
     "Record",
     "Run",
     "Stopped",

@@ -1,5 +1,6 @@
 """One chain as pure functions: an experiment, the chain's state, and the step from one generation to the next."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -13,6 +14,7 @@ from collapse_jax.data import Slots
 from collapse_jax.errors import ConfigError
 from collapse_jax.families.base import Family
 from collapse_jax.metrics import chosen
+from collapse_jax.prompts import Prompts
 from collapse_jax.sources.base import Source
 from collapse_jax.struct import replace, static, struct
 
@@ -34,7 +36,8 @@ class Experiment:
     records; curation: filters, applied in turn; decoding: how models are sampled (None: the family's default);
     oversample: candidates drawn per sample needed, at least 1; metrics: "default" or names of record columns;
     start: what each fit starts from, "scratch", "previous" (generation) or "base" (fixed weights); budget: how long a
-    trained family is fitted (`families.Epochs`, `families.Steps`; None: the family's own); label: free text for the user.
+    trained family is fitted (`families.Epochs`, `families.Steps`; None: the family's own); label: free text for the user;
+    prompts: blocks of tokens that samples continue (`Prompts`; None: samples are whole blocks of the model's own).
     """
 
     source: Any
@@ -49,6 +52,7 @@ class Experiment:
     start: str = static(default="scratch")
     budget: Any = None
     label: str = static(default="")
+    prompts: Any = None
 
 
 @struct
@@ -110,6 +114,10 @@ def resolve(experiment: Experiment) -> Experiment:
         raise ConfigError("source", type(e.source).__name__ + " with labels", allowed)
     e = replace(e, family=e.family.settled(e))
     e.family.validate(e)
+    if e.prompts is not None:
+        if not isinstance(e.prompts, Prompts):
+            raise ConfigError("prompts", repr(e.prompts), "Prompts(...) or None")
+        e.prompts.validate(e)
     e.regime.validate(table)
     for rule in curation:
         rule.validate(e)
@@ -248,7 +256,9 @@ def advance(experiment: Experiment, shared: Shared, chain: Chain, t: Array | int
         metrics = family.measure(phase_key(chain.key, t, MEASURE), params, None, around)
     else:
         n = e.samples.capacity
-        drawn = family.sample(key, params, int(np.ceil(n * e.oversample)), e.decoding)
+        train = e.regime.training_set(chain.store, around)
+        around = {**around, "draw": drawing(e, around, chain.key, train)}
+        drawn = around["draw"](key, params, int(np.ceil(n * e.oversample)))
         candidates = Slots.of(drawn, t + 1, family.frame(params))
         new = candidates.take(jnp.arange(n)) if len(drawn) > n else candidates
         metrics = family.measure(phase_key(chain.key, t, MEASURE), params, new, around)
@@ -261,12 +271,19 @@ def advance(experiment: Experiment, shared: Shared, chain: Chain, t: Array | int
             new, kept = curate(e.curation, phase_key(chain.key, t, CURATE), candidates, context, reference, n)
             record["kept"] = kept
     record |= metrics if isinstance(e.metrics, str) else {n: metrics[n] for n in chosen.named(e.metrics) if n in metrics}
-    looked_at = None if getattr(family, "statistics", False) else new
-    train = None if looked_at is None else e.regime.training_set(chain.store, around)
+    looked_at, train = (None, None) if getattr(family, "statistics", False) else (new, train)
     record |= chosen.measured(e, phase_key(chain.key, t, EXTRA), params, looked_at, around, jnp.asarray(t), train)
     record["failed"] = failed >= 0
     store, _ = e.regime.compose(phase_key(chain.key, t, COMPOSE), chain.store, new, around, t)
     return Chain(chain.key, store, params, failed, first, reference, chain.info), record
+
+
+def drawing(e: Experiment, shared: Shared, key: Array, train: Any) -> Callable[[Array, Any, int], Array]:
+    """How a generation's samples are drawn: a function of a key, parameters and their number. `key` is the chain's."""
+    if e.prompts is None:
+        return lambda own, params, n: e.family.sample(own, params, n, e.decoding)
+    blocks = train if e.prompts.blocks == "store" else real_data(e, shared, key)
+    return lambda own, params, n: e.prompts.continued(own, e.family, params, n, e.decoding, blocks)
 
 
 def references(e: Experiment, key: Array, context: Context) -> tuple[Any, ...]:

@@ -111,6 +111,17 @@ class Transformer(Trained, Family):
             raise ConfigError("decoding", repr(experiment.decoding), "Ancestral, Greedy or Beam for a language model")
         if experiment.decoding is not None:
             experiment.decoding.validate(self.vocabulary)
+        if experiment.prompts is None:
+            self.check_room(0)
+
+    def check_room(self, prompt: int) -> None:
+        """Raise ConfigError where a prompt of so many tokens and a block behind it are more than the learned positions."""
+        before = (self.start is not None) + prompt or 1  # without either, `bos` is read first
+        if self.start is None and not prompt and self.bos is None:
+            raise ConfigError("prompts", "None", "given: this model has no start token")
+        if self.positions == "learned" and before + self.block - 1 > self.places:
+            allowed = f"at most {self.places + 1 - before}: this model has {self.places} positions"
+            raise ConfigError("family.block", self.block, allowed + (f", and prompts of {prompt}" if prompt else ""))
 
     def check_network(self) -> None:
         """Raise ConfigError where a field of the network cannot be used."""
@@ -195,6 +206,11 @@ class Transformer(Trained, Family):
         if prompts.shape[1] == 0 and isinstance(decoding, Greedy | Beam):
             prompts = self.continued(jax.random.fold_in(key, 0), params, prompts, 1, own)
         return self.continued(key, params, prompts, self.block, decoding or own)
+
+    def follow(self, key: Array, params: Any, prompts: Array, n: int, decoding: Any) -> Array:
+        """n tokens after each of prompts [N, p > 0]: int32 [N, n]; decoding is settled (None: ancestral)."""
+        made = self.continued(key, params, prompts, prompts.shape[1] + n, decoding or Ancestral(repetition_penalty=None))
+        return made[:, prompts.shape[1] :]
 
     def continued(self, key: Array, params: Any, prompts: Array, length: int, decoding: Any) -> Array:
         """Prompts [n, p] continued to `length` tokens; an empty one behind the start token, or `bos`."""

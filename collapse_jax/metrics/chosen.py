@@ -127,7 +127,9 @@ def measured(
         return {}
     family, source = experiment.family, experiment.source
     if new is None:
-        drawn = family.sample(jax.random.fold_in(key, 0), params, looked_at(experiment), experiment.decoding)
+        draw = lambda key, params, n: family.sample(key, params, n, experiment.decoding)
+        shared = {**shared, "draw": draw}
+        drawn = draw(jax.random.fold_in(key, 0), params, looked_at(experiment))
         new = Slots.of(drawn, t + 1, family.frame(params))
     x, y, known = new.absolute()[:MOST], held_out(shared), of_kind(source.kind)
     if source.labelled:

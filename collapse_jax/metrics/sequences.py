@@ -100,7 +100,7 @@ def of_perplexity(x: Array, weight: Array, y: Array, key: Array, around: dict[st
 )
 def of_range(x: Array, weight: Array, y: Array, key: Array, around: dict[str, Any]) -> dict[str, Array]:
     """`outside`, for which the generation-0 model draws sequences anew in every generation, by the chain's own decoding."""
-    own = around["family"].sample(key, around["first"], OWN, around["decoding"])
+    own = around["draw"](key, around["first"], OWN)
     return outside(per_token(x, around), weight, per_token(own, around))
 
 

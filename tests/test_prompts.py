@@ -1,0 +1,103 @@
+"""Prompts: which blocks samples continue, by how many tokens, and what is refused."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import polars as pl
+import pytest
+
+import collapse_jax as cj
+from collapse_jax.experiment import advance, initial_chain
+from collapse_jax.families import Epochs, Steps, Transformer
+
+SOURCE = cj.sources.ZipfLanguage(vocabulary=20, block=8)
+FAMILY = Transformer.of(
+    "opt", vocabulary=20, block=8, context=16, layers=1, width=16, heads=2, bos=0, batch=8, budget=Steps(4), test_blocks=8
+)
+
+
+def experiment(**fields):
+    fields = {"family": FAMILY, "regime": cj.regimes.Replace(), "prompts": cj.Prompts()} | fields
+    return cj.Experiment(source=SOURCE, samples=12, generations=2, decoding=cj.decoding.Greedy(), **fields)
+
+
+def generations(e):
+    """The chain before each generation and after the last, and each generation's training set."""
+    e = cj.resolve(e)
+    shared = e.source.load(None) | {"test": np.zeros((4, 8), np.int32)}
+    chain, found = initial_chain(e, shared, jax.random.key(3)), []
+    for t in range(3):
+        found.append(chain)
+        chain, _ = jax.jit(lambda chain, t: advance(e, shared, chain, t))(chain, t)
+    return [*found, chain]
+
+
+def blocks_of(chain):
+    return np.asarray(getattr(chain.store, "current", chain.store).samples)
+
+
+@pytest.mark.parametrize("length", [None, 3])
+def test_blocks_continue_the_real_ones_in_every_generation(length):
+    chains = generations(experiment(prompts=cj.Prompts("real", length)))
+    real = blocks_of(chains[0])
+    for chain in chains[1:]:
+        expected = FAMILY.generate(
+            jax.random.key(0), chain.params, jnp.asarray(real[:, 8 - (length or 8) :]), 8, cj.decoding.Greedy()
+        )
+        np.testing.assert_array_equal(blocks_of(chain), expected[:, length or 8 :])
+
+
+def test_blocks_continue_those_of_the_store():
+    chains = generations(experiment(prompts=cj.Prompts("store")))
+    for before, chain in zip(chains, chains[1:], strict=False):
+        expected = FAMILY.generate(jax.random.key(0), chain.params, jnp.asarray(blocks_of(before)), 8, cj.decoding.Greedy())
+        np.testing.assert_array_equal(blocks_of(chain), expected[:, 8:])
+
+
+def test_a_prompt_may_be_kept():
+    chains = generations(experiment(prompts=cj.Prompts("real", 5, kept=True)))
+    for chain in chains[1:]:
+        np.testing.assert_array_equal(blocks_of(chain)[:, :5], blocks_of(chains[0])[:, 3:])
+
+
+def test_only_tokens_from_loss_from_on_are_learned():
+    """Blocks of which the first half is noise and the second one of two patterns, told apart by the fourth token."""
+    rng = np.random.default_rng(0)
+    blocks = rng.integers(2, 20, (64, 8))
+    blocks[:, 3] = rng.integers(0, 2, 64)
+    blocks[:, 4:] = np.where(blocks[:, 3:4] == 0, [4, 5, 6, 7], [7, 6, 5, 4])
+    family = Transformer(20, 8, 2, 32, 2, loss_from=4, batch=16, budget=Epochs(60), learning_rate=1e-2, weight_decay=0.0)
+    params, info = family.fit(jax.random.key(0), family.init(jax.random.key(1), {}), cj.data.Slots.of(jnp.asarray(blocks), 0), {})
+    assert float(info["train_loss"]) < 0.05 and family.losses(params, jnp.asarray(blocks)).shape == (64, 4)
+    first = Transformer(20, 8, 2, 32, 2, loss_from=1)
+    assert float(jnp.mean(first.losses(params, jnp.asarray(blocks))[:, :2])) > 2.5  # noise was not learned
+
+
+def test_candidates_beyond_the_blocks_begin_again(tmp_path):
+    e = experiment(curation=(cj.curation.Repetition(2, 0.99),), oversample=2.0)
+    run = cj.run(e, chains=2, out=tmp_path / "r")
+    assert run.finished and run.records["prompts"].unique().to_list() == ["prompts"]
+    assert {"prompts.blocks", "prompts.length", "prompts.kept"} <= set(run.records.columns)
+    assert run.records.filter(pl.col("failed")).is_empty()
+
+
+@pytest.mark.parametrize(
+    "fields, words",
+    [
+        ({"prompts": 5}, "prompts = 5: Prompts"),
+        ({"prompts": cj.Prompts("old")}, "prompts.blocks = 'old': one of real, store"),
+        ({"prompts": cj.Prompts(length=9)}, "prompts.length = 9: a whole number from 1 to 8"),
+        ({"prompts": cj.Prompts(length=8, kept=True)}, "prompts.length = 8: a whole number from 1 to 7"),
+        (
+            {"prompts": cj.Prompts(), "family": cj.varied(FAMILY, context=12)},
+            "family.block = 8: at most 5: this model has 12 positions",
+        ),
+        ({"prompts": None, "family": cj.varied(FAMILY, bos=None)}, "prompts = None: given: this model has no start token"),
+        ({"family": cj.families.NGram(2, 20)}, "prompts = .*: None: NGram continues nothing"),
+    ],
+)
+def test_what_cannot_be_prompted_is_refused(fields, words):
+    e = experiment()
+    decoding = None if "family" in fields and isinstance(fields["family"], cj.families.NGram) else e.decoding
+    with pytest.raises(cj.ConfigError, match=words):
+        cj.resolve(cj.varied(e, decoding=decoding, **fields))
