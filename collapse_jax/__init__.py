@@ -6,6 +6,7 @@ _devices.prepare()
 
 from collapse_jax import curation, decoding, families, regimes, schedules, sources, theory  # noqa: E402
 from collapse_jax.engine.absorption import fits_to_absorption  # noqa: E402
+from collapse_jax.engine.export import export  # noqa: E402
 from collapse_jax.engine.grid import chained, grid, varied, zipped  # noqa: E402
 from collapse_jax.engine.plan import plan  # noqa: E402
 from collapse_jax.engine.run import Run, load, resume, run  # noqa: E402
@@ -26,6 +27,7 @@ __all__ = [
     "chained",
     "curation",
     "decoding",
+    "export",
     "families",
     "fits_to_absorption",
     "grid",

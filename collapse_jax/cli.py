@@ -267,6 +267,26 @@ def dumps(value: Any) -> str:
     return json.dumps(plain(value), allow_nan=False)
 
 
+def command_export(arguments: Sequence[str]) -> int:
+    """export RUN FOLDER    a language model of a run, as transformers opens it"""
+
+    def export(
+        run: Positional[Path],
+        folder: Positional[Path],
+        experiment: int = 0,
+        chain: int = 0,
+        generation: int | None = None,
+    ) -> int:
+        """Write the model of one chain (config.json, model.safetensors, tokenizer.json); default: of the newest generation."""
+        from collapse_jax.engine.export import export as write
+        from collapse_jax.engine.run import load
+
+        print(write(load(run), folder, experiment=experiment, chain=chain, generation=generation))
+        return 0
+
+    return parsed(export, "collapse export", arguments)
+
+
 COMMANDS = {
     "demo": command_demo,
     "run": command_run,
@@ -274,6 +294,7 @@ COMMANDS = {
     "plan": command_plan,
     "report": command_report,
     "profile": command_profile,
+    "export": command_export,
     "ls": command_ls,
 }
 

@@ -275,6 +275,9 @@ def advance(experiment: Experiment, shared: Shared, chain: Chain, t: Array | int
     record |= chosen.measured(e, phase_key(chain.key, t, EXTRA), params, looked_at, around, jnp.asarray(t), train)
     record["failed"] = failed >= 0
     store, _ = e.regime.compose(phase_key(chain.key, t, COMPOSE), chain.store, new, around, t)
+    if family.trained:  # a chain that failed keeps the model of the generation before; failed at once, the base if there is one
+        last = jax.tree.map(lambda a, b: jnp.where(t == 0, a, b), shared["base"], start) if "base" in shared else start
+        params = jax.tree.map(lambda new, old: jnp.where(failed >= 0, old, new), params, last)
     return Chain(chain.key, store, params, failed, first, reference, chain.info), record
 
 

@@ -22,7 +22,7 @@ RECORDED = {
     "linear": (s.LinearTask(3), f.LinearRegression(3, adaptive=True)),
     "logistic": (s.LogisticTask(3), f.LogisticRegression(3)),
     "n-gram": (s.ZipfLanguage(9, 8), f.NGram(1, 9)),
-    "transformer": (s.ZipfLanguage(9, 8), f.Transformer(9, 8, heads=1, test_blocks=8, select="best", **FEW)),
+    "transformer": (s.ZipfLanguage(9, 8), f.Transformer(9, 8, heads=1, test_blocks=8, select="best", scored=True, **FEW)),
     "vae": (s.Normal(2), f.VAE("mlp", 1, "gaussian", hidden=(8,), budget=f.Steps(2))),
     "flow": (s.EightGaussians(labels=True), f.Flow(sampling_steps=2, **FEW)),
 }

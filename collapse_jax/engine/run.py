@@ -21,9 +21,10 @@ from collapse_jax.engine.records import INDEX
 from collapse_jax.engine.samples import read_samples
 from collapse_jax.engine.serial import from_json, to_json
 from collapse_jax.engine.storage import writing
-from collapse_jax.engine.work import DECISIVE, Settings, Work, listed
+from collapse_jax.engine.work import DECISIVE, GIVEN, Settings, Work, listed
 from collapse_jax.errors import ConfigError
 from collapse_jax.experiment import Experiment
+from collapse_jax.families import pretrained
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,8 +147,12 @@ def run(
 
 
 def base_of(base: Any) -> Any:
-    """Base parameters: as given, or those of the first chain of a run's first experiment at its newest generation."""
-    return jax.tree.map(lambda x: x[0], load(base).params()) if isinstance(base, str | Path) else base
+    """Base parameters: as given, of a model in Hugging Face's layout, or of a run: its first experiment's first chain at the end."""
+    if not isinstance(base, str | Path):
+        return base
+    if (Path(base) / "config.json").is_file():
+        return pretrained.load(base)[1]
+    return jax.tree.map(lambda x: x[0], load(base).params())
 
 
 def started(work: Work, folder: Path) -> Run:
@@ -226,11 +231,18 @@ def describe(work: Work) -> dict[str, Any]:
         "controlled": work.controlled,
         "groups": groups,
         "base": work.base is not None,
+        "weights": digests(work),
         "identity": work.identity,
         "x64": bool(jax.config.jax_enable_x64),  # type: ignore[attr-defined]
         "devices": len(work.devices),
         **rundir.circumstances(list(work.devices)),
     }
+
+
+def digests(work: Work) -> dict[str, str]:
+    """The pretrained models that experiments start from, by folder."""
+    folders = {work.weights_of(e) for e in work.settled} - {None, GIVEN}
+    return {str(folder): pretrained.digest(str(folder)) for folder in sorted(folders, key=str)}
 
 
 def compare(config: dict[str, Any], work: Work) -> None:
@@ -241,6 +253,7 @@ def compare(config: dict[str, Any], work: Work) -> None:
         then["settings"][name] = config["settings"].get(name)
     if work.base is not None and not config.get("base"):
         now["base"], then["base"] = "given", "none"
+    now["weights"], then["weights"] = digests(work), config.get("weights", {})
     then["x64"], now["x64"] = bool(config.get("x64")), bool(jax.config.jax_enable_x64)  # type: ignore[attr-defined]
     found = rundir.differences(then, now)
     if found:

@@ -22,6 +22,7 @@ from collapse_jax.metrics import chosen
 from collapse_jax.metrics.chosen import parsed
 
 DECISIVE = ("chains", "seed", "chunk", "controls")  # settings that change results; devices, stride and keep do not
+GIVEN = "given"  # to the run, not by a family
 LONGEST = 1024  # generations in one visit's buffer, at most
 BUFFER = 2**26  # bytes of records a device may hold before it shows them to the host
 
@@ -92,7 +93,7 @@ class Work:
             extra = getattr(original.regime, "real_samples", 0)
             if limit is not None and max(size, extra) > limit:
                 raise ConfigError("samples", original.samples, f"at most {limit}, the size of the real data set")
-            if experiment.start == "base":
+            if experiment.start == "base" or self.weights_of(experiment) is not None:
                 self.check_base(experiment)
             founding(experiment)
         if self.base is not None and all(e.start != "base" for e in self.settled):
@@ -107,29 +108,39 @@ class Work:
 
     def check_base(self, experiment: Experiment) -> None:
         """Raise ConfigError unless there are base parameters, and of this experiment's family."""
-        if self.base is None:
-            raise ConfigError("start", "base", "used together with base weights: run(..., base=params or a run's folder)")
+        base = self.shared(experiment).get("base")
+        if base is None:
+            allowed = "used together with base weights: run(..., base=params or a folder), or a family with weights"
+            raise ConfigError("start", "base", allowed)
         wanted = jax.eval_shape(lambda: experiment.family.init(jax.random.key(0), {}))
         shapes = lambda tree: {jax.tree_util.keystr(path): np.shape(x) for path, x in jax.tree_util.tree_leaves_with_path(tree)}
-        have, want = shapes(self.base), shapes(wanted)
+        have, want = shapes(base), shapes(wanted)
         for name in sorted({*have, *want}):
             if have.get(name) != want.get(name):
                 raise ConfigError(f"base{name}", have.get(name, "nothing"), f"of shape {want.get(name)}, as the family has it")
 
     def shared(self, experiment: Experiment) -> Any:
-        """The arrays that all chains of an experiment share, loaded once per source and placed on every device."""
+        """The arrays that all chains of an experiment share, loaded once and placed on every device: the source's, and weights."""
         structure: Any = jax.tree.structure(experiment.source)
+        weights = self.weights_of(experiment)
+        everywhere = parallel.layout([1], 1, self.devices, self.settings.parallelism).everywhere
         if structure not in self.tables:
             tables = dict(experiment.source.load(self.folder))
             check_finite(experiment, tables)
-            if self.base is not None:
-                tables["base"] = self.base
             for e in self.settled:
                 if jax.tree.structure(e.source) == structure:
                     tables |= {name: table for name, table in chosen.tables(e, tables).items() if name not in tables}
-            everywhere = parallel.layout([1], 1, self.devices, self.settings.parallelism).everywhere
             self.tables[structure] = jax.device_put(tables, everywhere)
-        return self.tables[structure]
+        if weights is not None and weights not in self.tables:
+            base = self.base if weights == GIVEN else experiment.family.pretrained()
+            self.tables[weights] = {"base": jax.device_put(base, everywhere)}
+        return self.tables[structure] | self.tables.get(weights, {})
+
+    def weights_of(self, experiment: Experiment) -> str | None:
+        """Where an experiment's base parameters come from: given to the run, the folder of its family, or nowhere."""
+        if self.base is not None and experiment.start == "base":
+            return GIVEN
+        return getattr(experiment.family, "weights", None)
 
     def chunk(self, experiment: Experiment) -> int:
         """Chains vmapped together: the user's, what this run chose before, or the family's; at least 8 chunks if possible."""

@@ -1,5 +1,6 @@
 """Decoders in Hugging Face's layout: config.json and safetensors read as family and parameters, and written."""
 
+import hashlib
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -32,7 +33,8 @@ def load(folder: str | Path, **changes: Any) -> tuple[Transformer, Any]:
     for name, value in changes.items():
         if not hasattr(family, name):
             raise ConfigError(name, repr(value), "a field of Transformer")
-    fields = {name: getattr(family, name) for name in family.__dataclass_fields__} | changes  # type: ignore[attr-defined]
+    fields = {name: getattr(family, name) for name in family.__dataclass_fields__}  # type: ignore[attr-defined]
+    fields |= {"weights": str(place.resolve()), **changes}
     family = Transformer(**fields)
     family.check_network()
     return family, read_params(place, family, architecture)
@@ -255,6 +257,17 @@ def architecture_of(family: Transformer) -> str:
             return name
     allowed = "an OPT (relu, norm_eps 1e-5), GPT-2 (learned positions, LayerNorm) or Llama (rotary, RMSNorm, gated, without biases) network"
     raise ConfigError("family", repr(family), allowed)
+
+
+def digest(folder: str | Path) -> str:
+    """SHA-256 of a model's configuration and weights on disk, by which a resumed run knows them again. Raises ConfigError."""
+    found = hashlib.sha256()
+    if not Path(folder).is_dir():
+        raise ConfigError("family.weights", folder, "the folder of a model, as when the run was started")
+    for path in sorted(found_path for found_path in Path(folder).iterdir() if found_path.suffix in (".json", ".safetensors")):
+        with path.open("rb") as file:
+            found.update(path.name.encode() + hashlib.file_digest(file, "sha256").digest())
+    return found.hexdigest()
 
 
 def save(family: Transformer, params: Any, folder: str | Path, tokenizer: str | None = None, shard: int = SHARD) -> None:

@@ -13,12 +13,14 @@ from collapse_jax.families import generation, network
 from collapse_jax.families.architectures import ARCHITECTURES
 from collapse_jax.families.base import Family, Shared
 from collapse_jax.families.entropy import nll, weighted_nll
+from collapse_jax.families.modules import in_slices
 from collapse_jax.families.training import Trained
 from collapse_jax.metrics.points import held_out
 from collapse_jax.metrics.text import perplexities, text_metrics
 from collapse_jax.struct import static, struct
 
 Array = jax.Array
+TOGETHER = 256  # blocks that are scored at a time
 
 
 @struct
@@ -33,7 +35,9 @@ class Transformer(Trained, Family):
     positions: "learned" or "rotary" with rope_theta and rope_scaling (see `network.frequencies`); norm: "layer" or "rms";
     activation: of `network.ACTIVATIONS`; gated: SwiGLU where that is "silu"; bias: of linear layers; tied: one matrix for input and
     output. test_blocks: blocks that perplexity is measured on; dtype: of activations, "float32" or "bfloat16" (parameters and
-    optimiser stay float32); remat: recompute layers in the backward pass. How it is fitted: `training.Trained`.
+    optimiser stay float32); remat: recompute layers in the backward pass. weights: the folder of the pretrained model that fits
+    start from, by start="base" every one, by "previous" the first (`from_pretrained` fills it in). scored: record the perplexity of
+    every generated block under the chain's model of generation 0. How it is fitted: `training.Trained`.
     """
 
     vocabulary: int = static(default=1024)
@@ -61,6 +65,8 @@ class Transformer(Trained, Family):
     bias: bool = static(default=True)
     tied: bool = static(default=True)
     remat: bool = static(default=False)
+    weights: str | None = static(default=None)
+    scored: bool = static(default=False)
 
     @classmethod
     def of(cls, architecture: str, **fields: Any) -> "Transformer":
@@ -80,6 +86,10 @@ class Transformer(Trained, Family):
         from collapse_jax.families import pretrained
 
         pretrained.save(self, params, folder, tokenizer)
+
+    @property
+    def remembers(self) -> bool:  # type: ignore[override]
+        return self.scored
 
     @property
     def places(self) -> int:
@@ -113,6 +123,9 @@ class Transformer(Trained, Family):
             experiment.decoding.validate(self.vocabulary)
         if experiment.prompts is None:
             self.check_room(0)
+        if self.weights is not None and experiment.start == "scratch":
+            allowed = '"base" (every fit starts from the pretrained weights) or "previous", with a family that has weights'
+            raise ConfigError("start", "scratch", allowed)
 
     def check_room(self, prompt: int) -> None:
         """Raise ConfigError where a prompt of so many tokens and a block behind it are more than the learned positions."""
@@ -140,7 +153,7 @@ class Transformer(Trained, Family):
             "norm": ("layer", "rms"),
             "activation": tuple(network.ACTIVATIONS),
         }
-        choices |= dict.fromkeys(("gated", "bias", "tied", "remat"), (False, True))
+        choices |= dict.fromkeys(("gated", "bias", "tied", "remat", "scored"), (False, True))
         for name, allowed in choices.items():
             choice(f"family.{name}", getattr(self, name), allowed)
         number("family.dropout", self.dropout, 0, 0.99)
@@ -155,8 +168,14 @@ class Transformer(Trained, Family):
             )
 
     def init(self, key: Array, shared: Shared) -> Any:
-        """Random parameters: nested dictionaries of float32 arrays."""
-        return network.initial(key, self.shape)
+        """Random parameters (pretrained ones where shared["base"] has them): nested dictionaries of float32 arrays."""
+        return network.initial(key, self.shape) if self.weights is None or "base" not in shared else shared["base"]
+
+    def pretrained(self) -> Any:
+        """The parameters of the folder `weights`. Raises ConfigError where they are not those of this network."""
+        from collapse_jax.families import pretrained
+
+        return pretrained.load(str(self.weights), block=min(self.block, self.places))[1]
 
     def inputs(self, tokens: Array) -> Array:
         """What the network reads to predict tokens [N, L]: those before the last, behind the start token where there is one."""
@@ -250,12 +269,19 @@ class Transformer(Trained, Family):
         return network.hidden(params, self.shape, self.started(tokens))[:, -1].astype(jnp.float32)
 
     def measure(self, key: Array, params: Any, samples: Slots | None, shared: Shared) -> dict[str, Array]:
-        """perplexity on the real test split (exp of total nll / total tokens) with its standard error, and metrics.text of the generated blocks."""
+        """perplexity on the real test split (exp of total nll / total tokens) with its standard error, and metrics.text of the generated blocks.
+
+        scored: also sequence_perplexity [samples], of every generated block under generation 0; 0 for slots that are empty.
+        """
         assert samples is not None
         test = held_out(shared, self.test_blocks)
-        total = jnp.sum(self.losses(params, test), axis=1)
-        return perplexities(total, test.shape[1] - self.loss_from) | text_metrics(samples.samples, shared)
+        total = -self.log_prob(params, test, shared)
+        found = perplexities(total, test.shape[1] - self.loss_from) | text_metrics(samples.samples, shared)
+        if self.scored:
+            loss = -self.log_prob(shared["first"], samples.samples, shared) / (self.block - self.loss_from)
+            found["sequence_perplexity"] = jnp.where(samples.weight > 0, jnp.exp(loss), 0.0)
+        return found
 
     def log_prob(self, params: Any, samples: Array, shared: Shared) -> Array:
         """Total log-likelihood of the predicted tokens of every block of samples [n, block]: [n], nats."""
-        return -jnp.sum(self.losses(params, samples), axis=1)
+        return -in_slices(lambda x: jnp.sum(self.losses(params, x), axis=1), samples, TOGETHER)

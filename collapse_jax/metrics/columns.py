@@ -218,6 +218,15 @@ COLUMNS = tuple(
             "own",
         ),
         (
+            "sequence_perplexity",
+            "Transformer with scored=True",
+            "list: perplexity of every generated block under the chain's model of generation 0, whole; 0 for an empty slot",
+            "≥ 1",
+            "either",
+            "a pass over the generated blocks",
+            "Shumailov et al. 2024",
+        ),
+        (
             "train_loss",
             "neural families",
             "mean loss of the last pass of this generation's fit",

@@ -8,7 +8,7 @@ from collapse_jax.sources.mixtures import Blobs, EightGaussians, GaussianGrid
 from collapse_jax.sources.shapes import Circles, Rosenbrock, SwissRoll, TwoMoons
 from collapse_jax.sources.tasks import LinearTask, LogisticTask
 from collapse_jax.sources.text import Text
-from collapse_jax.sources.tokenizers import BPE, Bytes
+from collapse_jax.sources.tokenizers import BPE, Bytes, Pretrained
 
 __all__ = [
     "BPE",
@@ -22,6 +22,7 @@ __all__ = [
     "LinearTask",
     "LogisticTask",
     "Normal",
+    "Pretrained",
     "Rosenbrock",
     "Source",
     "SwissRoll",

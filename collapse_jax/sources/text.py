@@ -5,27 +5,32 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
-from collapse_jax.checks import whole
+from collapse_jax.checks import as_tuple, choice, numbers, whole
 from collapse_jax.errors import ConfigError
 from collapse_jax.metrics.words import word_tables
 from collapse_jax.sources import prepared
 from collapse_jax.sources.base import Shared, Source
-from collapse_jax.sources.tokenizers import BPE, ByteCodec, Bytes, load_codec
+from collapse_jax.sources.tokenizers import BPE, ByteCodec, Bytes, Pretrained, load_codec
 from collapse_jax.struct import static, struct
 
 Array = jax.Array
-OWN = ("kjv", "text_files")
+OWN = ("kjv", "text_files", "wikitext2")
+THOUSAND = 1000  # examples that remainder="thousands" cuts by themselves
 
 
 @struct
 class Text(Source):
     """Blocks of `block` tokens, cut one after the other from the training split; samples int32 [n, block].
 
-    dataset: "kjv", "text_files" (then `files` names .txt or .jsonl files), or the name of a prepared tensorflow-datasets set
-    (its feature "text" is read); data_dir: where prepared sets are, or the folder of one; tokenizer: BPE(vocabulary) or
-    Bytes(). A set without a validation or test split gives up the last twentieth of its training text for each. The real
-    data set is finite: its blocks are drawn without replacement.
+    dataset: "kjv", "text_files" (then `files` names .txt or .jsonl files), "wikitext2" (`files`: the folder of its raw files, or its
+    zip; none: it is downloaded), or the name of a prepared tensorflow-datasets set (its feature "text" is read); data_dir: where
+    prepared sets are, or the folder of one; tokenizer: BPE(vocabulary), Bytes(), or Pretrained(folder). A set without a validation or
+    test split gives up the last twentieth of its training text for each. The real data set is finite: its blocks are drawn
+    without replacement.
+    remainder: tokens that fill no block are dropped, "drop": at the end of a split; "thousands": at the end of every 1,000
+    examples, as transformers' example scripts do. part: the share of the training blocks that is used, from and to.
     """
 
     dataset: str = static(default="kjv")
@@ -33,6 +38,8 @@ class Text(Source):
     block: int = static(default=64)
     files: tuple[str, ...] = static(default=())
     data_dir: str | None = static(default=None)
+    remainder: str = static(default="drop")
+    part: tuple[float, float] = static(default=(0.0, 1.0))
 
     kept = 2
     kind = "tokens"
@@ -41,15 +48,22 @@ class Text(Source):
         # Static fields must be hashable; they are never traced.
         files = self.files if isinstance(self.files, list | tuple) else (self.files,)
         object.__setattr__(self, "files", tuple(prepared.absolute(file) for file in files if str(file)))
+        object.__setattr__(self, "part", as_tuple(self.part))
         object.__setattr__(self, "data_dir", None if self.data_dir is None else prepared.absolute(self.data_dir))
 
     def validate(self) -> None:
         whole("source.block", self.block, 4, 2**16)
-        if not isinstance(self.tokenizer, BPE | Bytes):
-            raise ConfigError("source.tokenizer", repr(self.tokenizer), "BPE(vocabulary) or Bytes()")
+        if not isinstance(self.tokenizer, BPE | Bytes | Pretrained):
+            raise ConfigError("source.tokenizer", repr(self.tokenizer), "BPE(vocabulary), Bytes() or Pretrained(folder)")
         self.tokenizer.validate()
         prepared.check_name(self.dataset)
-        if (self.dataset == "text_files") != bool(self.files):
+        choice("source.remainder", self.remainder, ("drop", "thousands"))
+        numbers("source.part", self.part, 2)
+        if not 0 <= self.part[0] < self.part[1] <= 1:
+            raise ConfigError("source.part", self.part, "two shares from 0 to 1, the first below the second")
+        if self.dataset == "wikitext2" and len(self.files) > 1:
+            raise ConfigError("source.files", list(self.files), "one folder or zip")
+        if self.dataset != "wikitext2" and (self.dataset == "text_files") != bool(self.files):
             raise ConfigError("source.files", list(self.files), 'one file or more with dataset="text_files", none otherwise')
 
     @property
@@ -72,12 +86,30 @@ class Text(Source):
             prepared.check_same_data(self.place(folder) / "source.json", parts, "text and tokenizer")
         blocks: dict[str, Any] = {}
         for split, content in text.items():
-            tokens = codec.encode(content)
-            if len(tokens) < self.block:
-                raise ConfigError("source.block", self.block, f"at most {len(tokens)}, the tokens of the {split} split")
-            blocks[split] = tokens[: len(tokens) // self.block * self.block].reshape(-1, self.block)
+            whole = self.cut(codec, content)
+            if not len(whole):
+                raise ConfigError(
+                    "source.block", self.block, f"at most {len(codec.encode(content))}, the tokens of the {split} split"
+                )
+            blocks[split] = whole
+        ends = [round(share * len(blocks["train"])) for share in self.part]
+        blocks["train"] = blocks["train"][slice(*ends)]
+        if not len(blocks["train"]):
+            raise ConfigError("source.part", self.part, "a part with a block in it")
         blocks["words"] = word_tables(codec.pieces, text["train"].encode())
         return blocks
+
+    def cut(self, codec: Any, content: str) -> np.ndarray:
+        """A split's text as whole blocks: int32 [n, block]."""
+        lines = content.splitlines(keepends=True)
+        step = len(lines) if self.remainder == "drop" else THOUSAND
+        parts = [codec.encode("".join(lines[i : i + step])) for i in range(0, len(lines), max(step, 1))]
+        return np.concatenate(
+            [
+                np.zeros((0, self.block), np.int32),
+                *(x[: len(x) // self.block * self.block].reshape(-1, self.block) for x in parts),
+            ]
+        )
 
     def place(self, folder: Path) -> Path:
         """Where a run keeps what belongs to this text and tokenizer; a grid may have several."""
@@ -89,7 +121,7 @@ class Text(Source):
             return ByteCodec()
         path = None if folder is None else self.place(folder) / "tokenizer.json"
         if path is not None and path.exists():
-            return load_codec(path, self.vocabulary)
+            return load_codec(path, self.vocabulary, padded=isinstance(self.tokenizer, Pretrained))
         codec = self.tokenizer.trained(train)
         if path is not None:
             codec.save(path)
@@ -104,10 +136,17 @@ class Text(Source):
 
     def builder(self) -> Any:
         """One of our own builders, prepared."""
-        from collapse_jax.sources.builders import kjv, text_files
+        from collapse_jax.sources.builders import kjv, text_files, wikitext
 
         if self.dataset == "kjv":
             return prepared.prepare(f"kjv-{kjv.Kjv.VERSION}", kjv.Kjv, self.data_dir)
+        if self.dataset == "wikitext2":
+            place = Path(self.files[0]).resolve() if self.files else None
+            name = f"wikitext2-{wikitext.WikiText2.VERSION}"
+            if place is not None:
+                read = sorted(str(file) for file in (place.iterdir() if place.is_dir() else [place]) if file.is_file())
+                name = prepared.named_after("wikitext2", wikitext.WikiText2.VERSION, read, "source.files")
+            return prepared.prepare(name, functools.partial(wikitext.WikiText2, place=place), self.data_dir)
         paths = [str(Path(file).resolve()) for file in self.files]
         name = prepared.named_after("text_files", text_files.TextFiles.VERSION, paths, "source.files")
         return prepared.prepare(name, functools.partial(text_files.TextFiles, files=paths), self.data_dir)

@@ -1,5 +1,9 @@
 """Tokenizers: plain bytes, or byte-level BPE trained on the training split and kept in the run."""
 
+import functools
+import json
+import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +14,8 @@ from collapse_jax.checks import whole
 from collapse_jax.errors import ConfigError
 from collapse_jax.files import write_whole
 from collapse_jax.struct import static, struct
+
+BYTE = re.compile("<0x[0-9A-F]{2}>")
 
 
 @struct
@@ -52,6 +58,46 @@ class BPE:
         return BPECodec(tokenizer)
 
 
+@struct
+class Pretrained:
+    """The tokenizer.json of a model's folder, read as it is; its vocabulary is that of the model's config.json, if there is one.
+
+    Special tokens are never added to a text: blocks are cut from its tokens alone.
+    """
+
+    folder: str = static(default="")
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "folder", os.path.abspath(os.path.expanduser(self.folder)))
+
+    @property
+    def vocabulary(self) -> int:
+        """Number of different tokens, those included that only pad the model's matrices."""
+        return read_folder(self.folder)[1]
+
+    def validate(self) -> None:
+        """Raise ConfigError where there is no tokenizer, or the model has fewer tokens than it."""
+        size, vocabulary = read_folder(self.folder)
+        if size > vocabulary:
+            raise ConfigError(
+                "source.tokenizer", self.folder, f"of at most {vocabulary} tokens, as its config.json says; it has {size}"
+            )
+
+    def trained(self, text: str) -> Any:
+        return load_codec(Path(self.folder) / "tokenizer.json", self.vocabulary, padded=True)
+
+
+@functools.lru_cache(maxsize=16)
+def read_folder(folder: str) -> tuple[int, int]:
+    """Tokens of a folder's tokenizer, and of its model. Raises ConfigError where there is no tokenizer."""
+    codec = load_codec(Path(folder) / "tokenizer.json", None, "source.tokenizer", "the folder of a model with a tokenizer.json")
+    size = len(codec.pieces)
+    try:
+        return size, int(json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))["vocab_size"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return size, size
+
+
 class ByteCodec:
     """Text to bytes and back."""
 
@@ -71,15 +117,15 @@ class ByteCodec:
 class BPECodec:
     """Text to tokens of one trained tokenizer and back."""
 
-    def __init__(self, tokenizer: hf.Tokenizer):
+    def __init__(self, tokenizer: hf.Tokenizer, size: int = 0):
+        """size: tokens of the model; those that the tokenizer does not know stand for nothing."""
         self.tokenizer = tokenizer
-        to_byte = {c: b for b, c in byte_characters().items()}
         names = [tokenizer.id_to_token(i) or "" for i in range(tokenizer.get_vocab_size())]
-        self.pieces = [bytes(to_byte[c] for c in name) for name in names]
+        self.pieces = pieces_of(names) + [b""] * (size - len(names))
 
     def encode(self, text: str) -> np.ndarray:
         """int32 [tokens]."""
-        parts = self.tokenizer.encode_batch_fast(text.splitlines(keepends=True))
+        parts = self.tokenizer.encode_batch_fast(text.splitlines(keepends=True), add_special_tokens=False)
         return np.concatenate([np.asarray(part.ids, np.int32) for part in parts] or [np.zeros(0, np.int32)])
 
     def decode(self, tokens: Any) -> str:
@@ -95,14 +141,30 @@ def decoded(pieces: list[bytes], tokens: Any) -> str:
     return b"".join(pieces[int(t)] for t in tokens).decode(errors="replace")
 
 
-def load_codec(path: Path, vocabulary: int | None = None) -> BPECodec:
-    """The tokenizer kept at `path`. Raises ConfigError where the file is no tokenizer of `vocabulary` tokens."""
+def pieces_of(names: list[str]) -> list[bytes]:
+    """The bytes of every token: of byte-level BPE, or of SentencePiece's kind, where "▁" is a space and <0x0A> a byte."""
+    if any("▁" in name for name in names):
+        one = lambda name: bytes([int(name[3:5], 16)]) if BYTE.fullmatch(name) else name.replace("▁", " ").encode()
+        return [one(name) for name in names]
+    to_byte = {c: b for b, c in byte_characters().items()}
+    known = lambda name: all(c in to_byte for c in name)
+    return [bytes(to_byte[c] for c in name) if known(name) else name.encode() for name in names]
+
+
+def load_codec(
+    path: Path,
+    vocabulary: int | None = None,
+    field: str = "tokenizer.json",
+    allowed: str = "the tokenizer this run was started with",
+    padded: bool = False,
+) -> BPECodec:
+    """The tokenizer kept at `path`. Raises ConfigError where the file is no tokenizer of `vocabulary` tokens (or fewer, if padded)."""
     try:
-        codec = BPECodec(hf.Tokenizer.from_str(path.read_text(encoding="utf-8")))
+        codec = BPECodec(hf.Tokenizer.from_str(path.read_text(encoding="utf-8")), (vocabulary or 0) if padded else 0)
     except Exception:  # the library raises bare Exceptions
         codec = None
     if codec is None or vocabulary not in (None, len(codec.pieces)):
-        raise ConfigError("tokenizer.json", path, "the tokenizer this run was started with")
+        raise ConfigError(field, path, allowed)
     return codec
 
 

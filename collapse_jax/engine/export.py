@@ -1,0 +1,31 @@
+"""Models of a run written in Hugging Face's layout, for transformers and for other runs to start from."""
+
+from pathlib import Path
+
+import jax
+
+from collapse_jax.engine.run import Run
+from collapse_jax.errors import ConfigError
+
+
+def export(run: Run, folder: str | Path, *, experiment: int = 0, chain: int = 0, generation: int | None = None) -> Path:
+    """Write the model of one chain at a checkpointed generation (None: the newest), with its tokenizer.json where it has one.
+
+    Raises ConfigError where the run has no such model, or its family is none of the published architectures.
+    """
+    e = run.experiments[experiment] if 0 <= experiment < len(run.experiments) else None
+    if e is None:
+        raise ConfigError("experiment", experiment, f"from 0 to {len(run.experiments) - 1}")
+    if not hasattr(e.family, "save_pretrained"):
+        raise ConfigError("experiment", experiment, f"one of a Transformer; this is a {type(e.family).__name__}")
+    chains = run.config["settings"]["chains"]
+    if not 0 <= chain < chains:
+        raise ConfigError("chain", chain, f"from 0 to {chains - 1}")
+    params = jax.tree.map(lambda x: x[chain], run.params(experiment, generation))
+    tokenizer = e.source.place(run.folder) / "tokenizer.json" if hasattr(e.source, "place") else None
+    content = tokenizer.read_text(encoding="utf-8") if tokenizer is not None and tokenizer.is_file() else None
+    try:
+        e.family.save_pretrained(params, folder, content)
+    except OSError as error:
+        raise ConfigError("folder", folder, f"a folder that can be written ({error.strerror or error})") from None
+    return Path(folder)

@@ -1,0 +1,90 @@
+"""WikiText-2 (raw) as a tensorflow-datasets builder, from its files or zip in a folder, or downloaded."""
+
+import io
+import urllib.request
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import tensorflow_datasets as tfds
+
+from collapse_jax.errors import ConfigError
+
+URL = "https://wikitext.smerity.com/wikitext-2-raw-v1.zip"
+SPLITS = {"train": "train", "valid": "validation", "test": "test"}
+ENDINGS = (".raw", ".tokens", ".txt")
+
+
+class WikiText2(tfds.core.GeneratorBasedBuilder):
+    """One example per line that is not blank, as the raw version has it: {"text"} (Merity et al. 2016; CC BY-SA).
+
+    place: a folder with files whose names hold train, valid and test and end in .raw, .tokens or .txt, or with a zip of them; the
+    zip itself; or None: it is downloaded.
+    """
+
+    VERSION = tfds.core.Version("1.0.0")
+
+    def __init__(self, *, place: str | Path | None = None, **kwargs: Any):
+        self.place = None if place is None else Path(place)
+        super().__init__(**kwargs)
+
+    def _info(self) -> Any:
+        features = tfds.features.FeaturesDict({"text": tfds.features.Text()})
+        return self.dataset_info_from_configs(features=features, description="WikiText-2, raw.", disable_shuffling=True)
+
+    def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
+        texts = contents(self.place)
+        return {SPLITS[name]: self._generate_examples(text) for name, text in texts.items()}
+
+    def _generate_examples(self, text: str) -> Iterator[tuple[int, dict[str, str]]]:
+        for key, line in enumerate(line for line in text.split("\n") if line.strip()):
+            yield key, {"text": line + "\n"}
+
+
+def contents(place: Path | None) -> dict[str, str]:
+    """The text of every split that is there. Raises ConfigError where there is no training text, or one is not UTF-8."""
+    found = unzipped(io.BytesIO(downloaded())) if place is None else read(place)
+    texts = {}
+    for name in SPLITS:
+        try:
+            text = found.get(name, b"").decode("utf-8")
+        except UnicodeDecodeError:
+            raise ConfigError("source.files", f"{place}: {name}", "text in UTF-8") from None
+        if text.strip():
+            texts[name] = text
+    if "train" not in texts:
+        allowed = "a folder with wiki.train.raw, wiki.valid.raw and wiki.test.raw, or wikitext-2-raw-v1.zip"
+        raise ConfigError("source.files", place, f"{allowed}; the training text is empty or not there")
+    return texts
+
+
+def read(place: Path) -> dict[str, bytes]:
+    """The bytes of every split in a folder or a zip."""
+    try:
+        if place.is_dir():
+            files = sorted(file for file in place.iterdir() if file.name.endswith(ENDINGS))
+            found = {name: file.read_bytes() for file in reversed(files) for name in SPLITS if name in file.name}
+            zips = sorted(place.glob("*.zip"))
+            return found if found or not zips else unzipped(zips[0])
+        return unzipped(place)
+    except (OSError, zipfile.BadZipFile) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ConfigError("source.files", place, f"a folder or zip that can be read ({reason})") from None
+
+
+def unzipped(file: Any) -> dict[str, bytes]:
+    """The bytes of every split in a zip."""
+    with zipfile.ZipFile(file) as archive:
+        names = [name for name in archive.namelist() if name.endswith(ENDINGS)]
+        return {split: archive.read(name) for name in names for split in SPLITS if split in Path(name).name}
+
+
+def downloaded() -> bytes:
+    """The zip, from where its authors keep it. Raises ConfigError without a network."""
+    try:
+        with urllib.request.urlopen(URL, timeout=10) as answer:
+            return answer.read()
+    except OSError as error:
+        allowed = "the folder with WikiText-2's raw files or its zip: it cannot be downloaded here"
+        raise ConfigError("source.files", "nothing", f"{allowed} ({getattr(error, 'reason', error)})") from None

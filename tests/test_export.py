@@ -1,0 +1,163 @@
+"""Language models of runs in Hugging Face's layout, runs that start from such folders, and their tokenizers."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+
+import collapse_jax as cj
+from collapse_jax.cli import main
+from collapse_jax.families import Epochs, Transformer
+from collapse_jax.sources.tokenizers import load_codec, pieces_of
+from collapse_jax.struct import replace
+
+WORDS = "the cat sat on the mat and the dog ran far away from home to see two cats\n"
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("text")
+    rng = np.random.default_rng(0)
+    lines = [" ".join(rng.permutation(WORDS.split())) for _ in range(600)]
+    (folder / "words.txt").write_text("\n".join(lines), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def base(files):
+    """A run of one generation, and its model in a folder."""
+    source = cj.sources.Text("text_files", cj.sources.BPE(270), 32, (str(files / "words.txt"),), str(files / "prepared"))
+    family = Transformer.of(
+        "opt", vocabulary=270, block=32, layers=1, width=16, heads=2, bos=0, batch=16, budget=Epochs(2), test_blocks=8
+    )
+    run = cj.run(cj.Experiment(source, family, cj.regimes.Replace(), 64, 0), chains=2, out=files / "run")
+    return source, run, cj.export(run, files / "model", chain=1)
+
+
+def test_a_checkpoint_is_exported_with_its_tokenizer(base, capsys, tmp_path):
+    source, run, folder = base
+    family, params = Transformer.from_pretrained(folder)
+    for a, b in zip(jax.tree.leaves(params), jax.tree.leaves(run.params()), strict=True):
+        np.testing.assert_array_equal(a, b[1])
+    assert load_codec(folder / "tokenizer.json").encode("the cat\n").tolist()
+    with pytest.raises(SystemExit) as stop:
+        main(["export", str(run.folder), str(tmp_path / "again"), "--chain", "1"])
+    assert (
+        stop.value.code == 0
+        and (tmp_path / "again" / "model.safetensors").read_bytes() == (folder / "model.safetensors").read_bytes()
+    )
+    for fields, words in (
+        ({"chain": 2}, "chain = 2: from 0 to 1"),
+        ({"experiment": 1}, "experiment = 1"),
+        ({"generation": 4}, "generation = 4"),
+    ):
+        with pytest.raises(cj.ConfigError, match=words):
+            cj.export(run, tmp_path / "no", **fields)
+
+
+def test_chains_restart_from_the_folder_every_generation_and_resume_to_the_bit(base, tmp_path):
+    source, _, folder = base
+    family, params = Transformer.from_pretrained(
+        folder, block=16, learning_rate=0.0, weight_decay=0.0, batch=16, budget=Epochs(1), scored=True, test_blocks=8
+    )
+    text = cj.varied(source, block=16, tokenizer=cj.sources.Pretrained(str(folder)))
+    assert text.vocabulary == family.vocabulary == 270
+    e = cj.Experiment(text, family, cj.regimes.Replace(), 24, 2, decoding=cj.decoding.Beam(2), start="base", prompts=cj.Prompts())
+    run = cj.run(e, chains=2, out=tmp_path / "r")
+    # Without a learning rate every generation is the base, to the bit.
+    for generation in range(3):
+        for a, b in zip(jax.tree.leaves(run.params(0, generation)), jax.tree.leaves(params), strict=True):
+            np.testing.assert_array_equal(a, np.broadcast_to(b, a.shape))
+    rows = run.records.sort("chain", "generation")
+    assert rows["perplexity"].n_unique() == 1
+    scores = np.stack(rows["sequence_perplexity"].to_numpy())
+    assert scores.shape == (6, 24) and (scores > 1).all()
+    np.testing.assert_array_equal(scores[0], scores[2])  # the same model continues the same blocks: nothing is drawn
+    assert run.config["weights"] == {str(folder): run.config["weights"][str(folder)]} and not run.config["base"]
+    before = run.records
+    for part in (run.folder / "records").rglob("2-2.parquet"):
+        part.unlink()
+    assert cj.resume(run.folder).records.equals(before)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"dropout": 0.3}))
+    try:
+        with pytest.raises(cj.ConfigError, match="weights"):
+            cj.resume(run.folder)
+    finally:
+        (folder / "config.json").write_text(json.dumps(config, indent=1))
+
+
+def test_a_loss_that_is_no_number_keeps_the_last_good_generation(base, tmp_path):
+    """A rate of 1,000 without clipping ends in NaN, at generation 0: what is left is the base."""
+    source, _, folder = base
+    text = cj.varied(source, block=16, tokenizer=cj.sources.Pretrained(str(folder)))
+    family, params = Transformer.from_pretrained(folder, block=16, batch=16, budget=Epochs(1), test_blocks=8)
+    fields = {"decoding": cj.decoding.Greedy(), "start": "previous", "prompts": cj.Prompts()}
+    good = cj.Experiment(text, family, cj.regimes.Replace(), 24, 2, **fields)
+    bad = cj.varied(good, **{"family.learning_rate": 1e3, "family.clip": float("inf"), "family.eps": 0.0})
+    run = cj.run([good, bad], chains=1, out=tmp_path / "r")
+    assert run.failures.rows() == [(1, 0, 0)]
+    for a, b in zip(jax.tree.leaves(run.params(1)), jax.tree.leaves(params), strict=True):
+        np.testing.assert_array_equal(a[0], b)
+
+
+def test_a_later_loss_that_is_no_number_keeps_the_generation_before():
+    source = cj.sources.ZipfLanguage(vocabulary=12, block=8)
+    family = Transformer(12, 8, 1, 8, 1, batch=8, budget=Epochs(1), test_blocks=8)
+    e = cj.resolve(cj.Experiment(source, family, cj.regimes.Replace(), 16, 3))
+    shared = source.load(None) | {"test": np.zeros((4, 8), np.int32)}
+    step = jax.jit(lambda e, chain, t: cj.advance(e, shared, chain, t))
+    chain, record = step(e, cj.initial_chain(e, shared, jax.random.key(0)), 0)
+    assert not record["failed"]
+    worse = replace(e, family=replace(e.family, learning_rate=jax.numpy.float32(np.nan)))
+    later, record = step(worse, chain, 1)
+    assert record["failed"] and int(later.failed) == 1
+    for a, b in zip(jax.tree.leaves(later.params), jax.tree.leaves(chain.params), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_weights_want_a_start(base):
+    source, _, folder = base
+    family, _ = Transformer.from_pretrained(folder, block=16)
+    text = cj.varied(source, block=16, tokenizer=cj.sources.Pretrained(str(folder)))
+    with pytest.raises(cj.ConfigError, match='start = scratch: "base"'):
+        cj.resolve(cj.Experiment(text, family, cj.regimes.Replace(), 24, 1))
+    with pytest.raises(cj.ConfigError, match="family.vocabulary = 270: the source's vocabulary"):
+        cj.resolve(
+            cj.Experiment(
+                cj.varied(source, block=16, tokenizer=cj.sources.Bytes()), family, cj.regimes.Replace(), 24, 1, start="base"
+            )
+        )
+
+
+def test_a_tokenizer_that_does_not_fit_its_model_is_refused(base, tmp_path):
+    _, _, folder = base
+    (tmp_path / "tokenizer.json").write_text((folder / "tokenizer.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({"vocab_size": 100}))
+    with pytest.raises(cj.ConfigError, match="at most 100 tokens, as its config.json says; it has 270"):
+        cj.sources.Text("kjv", cj.sources.Pretrained(str(tmp_path))).validate()
+    with pytest.raises(cj.ConfigError, match="a model with a tokenizer.json"):
+        cj.sources.Text("kjv", cj.sources.Pretrained(str(tmp_path / "none"))).validate()
+    (tmp_path / "config.json").write_text(json.dumps({"vocab_size": 300}))
+    assert cj.sources.Pretrained(str(folder)).vocabulary == 270
+    padded = load_codec(tmp_path / "tokenizer.json", 300, padded=True)
+    assert len(padded.pieces) == 300 and padded.decode([299]) == ""
+
+
+def test_pieces_of_both_kinds_of_tokenizers():
+    assert pieces_of(["Ġthe", "Ċ", "</s>"]) == [b" the", b"\n", b"</s>"]
+    assert pieces_of(["▁the", "<0x0A>", "é"]) == [b" the", b"\n", "é".encode()]
+
+
+def test_parts_and_remainders_of_a_text(files):
+    whole = cj.sources.Text("text_files", cj.sources.Bytes(), 64, (str(files / "words.txt"),), str(files / "prepared"))
+    blocks = whole.load(None)["train"]
+    first, rest = (cj.varied(whole, part=part).load(None)["train"] for part in ((0.0, 0.7), (0.7, 1.0)))
+    np.testing.assert_array_equal(np.concatenate([first, rest]), blocks)
+    few = cj.varied(whole, block=1000, remainder="thousands")
+    lines = few.splits()["train"].count("\n")
+    assert len(few.load(None)["train"]) < len(cj.varied(few, remainder="drop").load(None)["train"]) or lines <= 1000
+    for fields, words in (({"part": (0.5, 0.5)}, "source.part"), ({"remainder": "pad"}, "source.remainder")):
+        with pytest.raises(cj.ConfigError, match=words):
+            cj.varied(whole, **fields).validate()

@@ -1,0 +1,70 @@
+"""WikiText-2 from raw files, from a zip, and what is refused; none of its text is needed."""
+
+import urllib.error
+import zipfile
+
+import pytest
+
+import collapse_jax as cj
+from collapse_jax.sources.builders import wikitext
+
+TEXTS = {name: "".join(f" = {name} {i} = \n \n A line of {name} . \n" for i in range(40)) for name in ("train", "valid", "test")}
+
+
+def written(folder, names=("train", "valid", "test")):
+    folder.mkdir()
+    for name in names:
+        (folder / f"wiki.{name}.raw").write_text(TEXTS[name], encoding="utf-8")
+    return folder
+
+
+def source(place, tmp_path):
+    return cj.sources.Text("wikitext2", cj.sources.Bytes(), 16, (str(place),), str(tmp_path / "prepared"))
+
+
+def test_files_and_a_zip_of_them_give_the_lines_that_are_not_blank(tmp_path):
+    folder = written(tmp_path / "raw")
+    with zipfile.ZipFile(tmp_path / "wikitext-2-raw-v1.zip", "w") as archive:
+        for file in folder.iterdir():
+            archive.write(file, f"wikitext-2-raw/{file.name}")
+    inside = tmp_path / "zipped"
+    inside.mkdir()
+    (inside / "a.zip").write_bytes((tmp_path / "wikitext-2-raw-v1.zip").read_bytes())
+    for place in (folder, tmp_path / "wikitext-2-raw-v1.zip", inside):
+        splits = source(place, tmp_path).splits()
+        assert splits["train"].splitlines() == [line for line in TEXTS["train"].split("\n") if line.strip()]
+        assert splits["validation"].startswith(" = valid 0") and splits["test"].startswith(" = test 0")
+    blocks = source(folder, tmp_path).load(None)
+    assert blocks["train"].shape[1] == 16 and bytes(blocks["train"][0].tolist()).decode().startswith(" = train 0")
+
+
+def test_a_split_that_is_missing_is_taken_from_the_training_text(tmp_path):
+    splits = source(written(tmp_path / "raw", ("train",)), tmp_path).splits()
+    assert splits["train"] and splits["validation"] and splits["test"]
+
+
+def test_what_is_no_wikitext_is_refused_in_one_line(tmp_path, monkeypatch):
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    latin = written(tmp_path / "latin")
+    (latin / "wiki.train.raw").write_bytes("Ä".encode("latin-1") * 100)
+    nothing = written(tmp_path / "nothing", ("valid",))
+    (nothing / "wiki.train.raw").write_text("\n \n")
+    (tmp_path / "broken.zip").write_bytes(b"PK no")
+    for place, words in (
+        (empty, "empty or not there"),
+        (latin, "text in UTF-8"),
+        (nothing, "empty or not there"),
+        (tmp_path / "broken.zip", "can be read"),
+    ):
+        with pytest.raises(cj.ConfigError, match=f"source.files = .*{words}"):
+            source(place, tmp_path).load(None)
+    with pytest.raises(cj.ConfigError, match=r"source.files = \['.*', '.*'\]: one folder or zip"):
+        cj.sources.Text("wikitext2", files=("a", "b")).validate()
+
+    def offline(*_, **__):
+        raise urllib.error.URLError("no network")
+
+    monkeypatch.setattr(wikitext.urllib.request, "urlopen", offline)
+    with pytest.raises(cj.ConfigError, match="it cannot be downloaded here .no network"):
+        cj.sources.Text("wikitext2", cj.sources.Bytes(), 16, data_dir=str(tmp_path / "p")).load(None)
