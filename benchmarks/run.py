@@ -11,7 +11,10 @@ from typing import Annotated, Literal
 import tyro
 
 HERE = Path(__file__).parent
-Case = Literal["gaussian_grid", "training", "sampling", "vae", "gmm", "kde", "regression", "absorption", "devices", "programs"]
+Points = Literal["gaussian_grid", "gmm", "kde", "regression", "absorption"]
+Networks = Literal["training", "sampling", "vae", "beam", "ancestral", "lm_generation", "lm_step"]
+Case = Points | Networks | Literal["devices", "programs"]
+VOCABULARIES = (50272, 1024)  # OPT's, and that of the experiments that run here
 
 
 def measure(python: str, script: str, *words: str, **environment: str) -> dict:
@@ -43,6 +46,17 @@ def pair(ours: str, theirs: str, peer: str, unit: str = "tokens") -> dict:
     return {f"{unit}/s": a, f"peer {unit}/s": b, "ratio": a / b}
 
 
+def language(case: str, peer: str) -> dict:
+    """Seconds of both, alternating three times, at both vocabularies; the ratio of the medians."""
+    found = {}
+    for words in VOCABULARIES:
+        mine = lambda words=words: measure(sys.executable, "language.py", case, str(words))["seconds"]
+        theirs = lambda words=words: measure(peer, "peer_language.py", case, str(words), OMP_NUM_THREADS="2")["seconds"]
+        a, b = (sorted(side)[1] for side in zip(*[(mine(), theirs()) for _ in range(3)], strict=True))
+        found |= {f"{words} s": a, f"{words} peer s": b, f"{words} ratio": b / a}
+    return found
+
+
 def devices() -> dict:
     """Two CPU devices on two cores against one device pinned to one core, many chains; the best of three each."""
     two = min(measure(sys.executable, "ours.py", "chains", JAX_NUM_CPU_DEVICES="2")["seconds"] for _ in range(3))
@@ -69,6 +83,10 @@ def main(
         "training": lambda: pair("training", "train", peer_python),
         "sampling": lambda: pair("sampling", "sample", peer_python),
         "vae": lambda: pair("vae", "vae", peer_python, "steps"),
+        "beam": lambda: language("beam", peer_python),
+        "ancestral": lambda: language("ancestral", peer_python),
+        "lm_generation": lambda: language("generation", peer_python),
+        "lm_step": lambda: measure(sys.executable, "language.py", "step"),
         "gmm": lambda: measure(sys.executable, "points.py", "gmm"),
         "kde": lambda: measure(sys.executable, "points.py", "kde"),
         "regression": lambda: measure(sys.executable, "regression.py"),

@@ -18,8 +18,9 @@ class Prompts:
     """Every synthetic block continues another one, the i-th the i-th.
 
     blocks: "real", the chain's own real data of generation 0 in every generation (Nature 2024: a model without error would write it
-    anew), or "store", the training set of the moment; length: how many tokens at the end of a block are the prompt (None: all);
-    kept: a sample is the prompt and what follows, a block together (Drayson et al. 2025), instead of a block of new tokens alone.
+    anew), or "store", the training set of the moment; length: how many tokens of a block are the prompt (None: all).
+    kept: false, a sample is a block of new tokens behind the prompt, the end of a block; true, it is the prompt, the beginning of a
+    block, and what follows it to the block's length (Drayson et al. 2025).
     """
 
     blocks: str = static(default="real")
@@ -44,6 +45,6 @@ class Prompts:
         """n samples [n, block] that continue the filled ones of `blocks` in turn."""
         places = jnp.arange(n) % jnp.maximum(blocks.count, 1)
         length = self.tokens(family.block)
-        prompts = blocks.samples[places][:, family.block - length :]
+        prompts = blocks.samples[places][:, :length] if self.kept else blocks.samples[places][:, family.block - length :]
         follows = family.follow(key, params, prompts, family.block - length * self.kept, decoding)
         return jnp.concatenate([prompts, follows], axis=1) if self.kept else follows

@@ -8,12 +8,17 @@ import tempfile
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+import polars as pl
+
 import collapse_jax as cj
 from collapse_jax.sources.prepared import cache_folder
 
 Scale = Literal["tiny", "small", "paper"]
 BLOCK, VOCABULARY = 64, 1024  # of the protocol at the tiny and small scales
 PART = 0.7  # of the King James Bible's training text, for the base; the protocol runs on the rest
+FEW = ["looping", "perplexity_q05", "perplexity_q50", "perplexity_q95"]
+METRICS = ["perplexity", "perplexity_se", "distinct_2", "rep_4", "rare_words", *FEW]
 SIZES = {"tiny": {"layers": 2, "width": 128, "heads": 4}, "small": {"layers": 4, "width": 256, "heads": 8}}
 
 
@@ -73,3 +78,49 @@ def pretrained_base(architecture: str, size: dict[str, int], epochs: int = 8) ->
         if not folder.exists():
             shutil.move(made, folder)
     return str(folder)
+
+
+def table(run: cj.Run) -> str:
+    """Mean perplexity ± standard error over chains by arm and generation, and its rise from generation 0, paired by chain."""
+    rows, words = run.records, []
+    for number, e in enumerate(run.experiments):
+        mine = rows.filter(pl.col("experiment") == number).sort("chain", "generation")
+        x = mine["perplexity"].to_numpy().astype(float).reshape(-1, e.generations + 1)
+        error = lambda v: v.std(ddof=1) / np.sqrt(len(v)) if len(v) > 1 else float("nan")
+        rise = x[:, -1] - x[:, 0]
+        words.append(f"{e.label or number}: perplexity by generation " + " ".join(f"{m:.1f}" for m in x.mean(axis=0)))
+        words[-1] += f"; last less first {rise.mean():+.1f} ± {error(rise):.1f} (median {np.median(rise):+.1f}), {len(x)} chains"
+        for name in ("distinct_2", "rep_4", *FEW):
+            ends = [mine.filter(pl.col("generation") == t)[name].to_numpy().astype(float) for t in (0, e.generations)]
+            words.append(f"    {name}: {ends[0].mean():.4g} -> {ends[1].mean():.4g} ± {error(ends[1] - ends[0]):.2g}")
+    return "\n".join(words)
+
+
+def lines(run: cj.Run) -> Path:
+    """Perplexity on real text by generation, the mean of each arm as a line and its chains as points."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
+    for number, e in enumerate(run.experiments):
+        mine = run.records.filter(pl.col("experiment") == number)
+        mean = mine.group_by("generation").agg(pl.col("perplexity").mean()).sort("generation")
+        axes.plot(mean["generation"], mean["perplexity"], color=f"C{number}", label=e.label or str(number))
+        shifted = mine["generation"].to_numpy() + 0.04 * (number - 1)
+        axes.plot(shifted, mine["perplexity"].to_numpy(), "o", ms=3, alpha=0.5, color=f"C{number}")
+    axes.set_xlabel("generation")
+    axes.set_ylabel("perplexity on real text")
+    axes.legend(frameon=False, fontsize=8)
+    axes.spines[["top", "right"]].set_visible(False)
+    return saved(figure, run, "perplexity_by_generation")
+
+
+def saved(figure: object, run: cj.Run, name: str) -> Path:
+    """The figure as PNG and SVG in the run's figures/: the PNG's path."""
+    folder = run.folder / "figures"
+    folder.mkdir(exist_ok=True)
+    for kind in ("svg", "png"):
+        figure.savefig(folder / f"{name}.{kind}", dpi=130)  # type: ignore[attr-defined]
+    return folder / f"{name}.png"

@@ -98,6 +98,11 @@ def test_a_model_of_our_own_comes_back_with_its_start_token_as_one_of_the_vocabu
     tokens = jax.random.randint(jax.random.key(1), (3, 12), 0, 31)
     started = jnp.concatenate([jnp.full((3, 1), 31), tokens], axis=1)
     np.testing.assert_allclose(again.logits(same, started)[:, 1:, :31], family.logits(params, tokens), atol=1e-5)
+    llama = Transformer.of("llama", vocabulary=31, block=12, layers=1, width=16, heads=2, loss_from=0)
+    params = llama.init(jax.random.key(0), {})
+    llama.save_pretrained(params, tmp_path / "llama")
+    again, same = Transformer.from_pretrained(tmp_path / "llama")
+    np.testing.assert_allclose(again.logits(same, started)[:, 1:, :31], llama.logits(params, tokens), atol=1e-5)
     rotary = replace(family, positions="rotary")
     with pytest.raises(cj.ConfigError, match="family = .* an OPT .*, GPT-2 .* or Llama"):
         rotary.save_pretrained(rotary.init(jax.random.key(0), {}), tmp_path)

@@ -305,7 +305,10 @@ def tensors(family: Transformer, params: Any, architecture: str) -> Iterator[tup
     for path, value in jax.tree_util.tree_leaves_with_path(params):
         keys = tuple(part.key for part in path)
         names, skip = table[keys]
-        for i, x in enumerate(np.asarray(value, np.float32) if keys[0] == "layers" else [np.asarray(value, np.float32)]):
+        whole = np.asarray(value, np.float32)
+        if keys[0] == "head" and shape.own_start:  # the start token is never predicted, but has a row
+            whole = np.concatenate([whole, np.zeros((1, shape.width), np.float32)])
+        for i, x in enumerate(whole if keys[0] == "layers" else [whole]):
             shares = np.cumsum(sizes[keys[1]])[:-1] * (x.shape[-1] // sum(sizes[keys[1]])) if len(names) > 1 else []
             for name, part in zip(names, np.split(x, shares, axis=-1) if len(names) > 1 else [x], strict=True):
                 part = part.T if keys[-1] == "kernel" and architecture != "gpt2" else part

@@ -1,0 +1,81 @@
+"""Replace against accumulate for Llama-style models of several sizes (Gerstgrasser et al. 2404.01413).
+
+Claim: replacing the data lets the loss on real text grow with every generation; accumulating them keeps it bounded, at every size.
+Protocol: every generation is trained from scratch (or from --weights) on data sampled at temperature 1 from the one before.
+Command: collapse run experiments/lm_gerstgrasser.py --chains 6
+"""
+
+from lm_base import BLOCK, METRICS, VOCABULARY, Scale, blocks_in, lines, model, table, text
+
+import collapse_jax as cj
+from collapse_jax.cli import script
+
+SIZES = {
+    "tiny": ({"layers": 1, "width": 32, "heads": 2}, {"layers": 2, "width": 64, "heads": 4}),
+    "small": (
+        {"layers": 2, "width": 64, "heads": 4},
+        {"layers": 4, "width": 128, "heads": 8},
+        {"layers": 4, "width": 256, "heads": 8},
+    ),
+    "paper": ({"layers": 4, "width": 256, "heads": 8}, {"layers": 12, "width": 512, "heads": 8}),
+}
+SAMPLES = {"tiny": 512, "small": 2048, "paper": 0}
+
+
+def main(
+    scale: Scale = "tiny",
+    weights: str = "",
+    dataset: str = "kjv",
+    files: str = "",
+    samples: int = 0,
+    generations: int = 4,
+    epochs: int = 6,
+    temperature: float = 1.0,
+) -> list[cj.Experiment]:
+    """Replace against accumulate, Llama-style, several sizes.
+
+    Args:
+        scale: tiny: minutes on two cores; small: hours; paper: models of 9 and 40 million parameters.
+        weights: Folder (or hub name) of a Llama model that fits start from, instead of models from scratch.
+        dataset: kjv, wikitext2, text_files or a prepared data set, such as TinyStories.
+        files: The data set's folder, zip or file.
+        samples: Blocks a generation (0: the scale's; at paper scale all).
+        generations: Synthetic generations.
+        epochs: Passes of a fit.
+        temperature: Of sampling.
+    """
+    recipe = {"learning_rate": 3e-3, "warmup": 0.2, "budget": cj.families.Epochs(epochs), "loss_from": 0}
+    if weights:
+        families = [model(scale, weights, "llama", block=BLOCK, **recipe)]
+        source = text(families[0], dataset, files, BLOCK, scale)
+    else:
+        fields = {"vocabulary": VOCABULARY, "block": BLOCK, **recipe}
+        families = [
+            cj.families.Transformer.of("llama", **{**fields, **size, "hidden": 3 * size["width"]}) for size in SIZES[scale]
+        ]
+        source = cj.sources.Text(dataset, cj.sources.BPE(VOCABULARY), BLOCK, files=(files,) if files else ())
+    base = cj.Experiment(
+        source=source,
+        family=families[0],
+        regime=cj.regimes.Replace(),
+        samples=samples or SAMPLES[scale] or blocks_in(source),
+        generations=generations,
+        decoding=cj.decoding.Ancestral(temperature),
+        start="base" if weights else "scratch",
+        metrics=METRICS,
+    )
+    regimes = {"replace": cj.regimes.Replace(), "accumulate": cj.regimes.Accumulate()}
+    return [
+        cj.varied(base, family=family, regime=regime, label=f"{family.layers} × {family.width}, {name}")
+        for family in families
+        for name, regime in regimes.items()
+    ]
+
+
+def conclusion(run: cj.Run) -> str:
+    """Perplexities and diversity by arm, and the figure of perplexity by generation."""
+    return f"{table(run)}\nfigure: {lines(run)}"
+
+
+if __name__ == "__main__":
+    script(main)

@@ -1,0 +1,77 @@
+"""The language-model experiments on a random base: what they ask for is valid, and the headline one runs to its figures."""
+
+import sys
+from pathlib import Path
+
+import jax
+import pytest
+
+import collapse_jax as cj
+from collapse_jax.engine.grid import settle
+
+sys.path.append(str(Path(__file__).parents[1] / "experiments"))
+import lm_base
+import lm_decoding
+import lm_drayson
+import lm_gerstgrasser
+import lm_nature
+import lm_scale
+
+
+@pytest.fixture(scope="module", autouse=True)
+def base(tmp_path_factory):
+    """Instead of pretraining: random models with the Bible's tokenizer."""
+    root = tmp_path_factory.mktemp("bases")
+    codec = cj.sources.BPE(lm_base.VOCABULARY).trained(cj.sources.Text("kjv").splits()["train"])
+
+    def made(architecture, size, epochs=8):
+        folder = root / f"{architecture}-{size['width']}"
+        if not folder.exists():
+            small = {**size, "layers": 1, "width": size["width"] // 4, "heads": 1}
+            family = cj.families.Transformer.of(
+                architecture, vocabulary=lm_base.VOCABULARY, block=128, context=128, bos=10, **small
+            )
+            family.save_pretrained(family.init(jax.random.key(0), {}), folder, codec.tokenizer.to_str())
+        return str(folder)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lm_base, "pretrained_base", made)
+        yield made
+
+
+@pytest.mark.parametrize("module, arms", [(lm_nature, 3), (lm_decoding, 8), (lm_drayson, 2), (lm_gerstgrasser, 4), (lm_scale, 4)])
+def test_every_experiment_asks_for_what_can_be_run(module, arms, base):
+    grid = module.main(generations=1)
+    assert len(settle(grid)) == arms and len({e.label for e in grid}) == arms
+    if module is not lm_gerstgrasser:
+        with pytest.raises(cj.ConfigError, match="weights = nothing: at --scale paper"):
+            module.main(scale="paper")
+        folder = base("opt", lm_base.SIZES["tiny"])
+        some = module.main(weights=(folder,) if module is lm_scale else folder, dataset="kjv")
+        assert all(e.family.weights == folder and e.start == "base" for e in some)
+
+
+def test_the_headline_experiment_runs_and_draws_its_figures(tmp_path):
+    grid = lm_nature.main(samples=128, generations=1, epochs=1, epochs_with_original=1, beams=2)
+    grid = [cj.varied(e, **{"family.test_blocks": 16}) for e in grid[:2]]
+    run = cj.run(grid, chains=2, out=tmp_path / "run")
+    assert run.finished and not run.failures.height
+    said = lm_nature.conclusion(run)
+    for words in ("no original data: perplexity by generation", "10 % original data", "looping", "2 chains"):
+        assert words in said
+    for name in ("perplexity_by_generation", "histograms_under_generation_0"):
+        assert (run.folder / "figures" / f"{name}.png").stat().st_size > 5000
+
+
+def test_a_base_is_pretrained_once(tmp_path, monkeypatch):
+    """On a fiftieth of the text, so that it takes seconds."""
+    monkeypatch.undo()
+    monkeypatch.setattr(lm_base, "PART", 0.014)
+    monkeypatch.setenv("COLLAPSE_JAX_CACHE", str(tmp_path))
+    made = [real_base("opt", {"layers": 1, "width": 16, "heads": 1}, epochs=1) for _ in range(2)]
+    family, _ = cj.families.Transformer.from_pretrained(made[0])
+    assert made[0] == made[1] and (family.block, family.vocabulary, family.width) == (128, 1024, 16)
+    assert cj.sources.Pretrained(made[0]).vocabulary == 1024
+
+
+real_base = lm_base.pretrained_base
