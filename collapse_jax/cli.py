@@ -1,8 +1,6 @@
 """The command `collapse`: demo, run, resume, plan, report, profile, ls. Exit codes: 0 done, 2 bad input, 3 stopped but resumable."""
 
 import inspect
-import json
-import math
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -13,7 +11,7 @@ import tyro
 from tyro.conf import Positional
 
 from collapse_jax.errors import ConfigError, Stopped
-from collapse_jax.parsing import parsed
+from collapse_jax.parsing import dumps, parsed
 
 
 def engine_flags(
@@ -252,19 +250,6 @@ def command_demo(arguments: Sequence[str]) -> int:
         return 0
 
     return parsed(demo, "collapse demo", arguments)
-
-
-def dumps(value: Any) -> str:
-    """Strict JSON: numbers that are not finite are null."""
-
-    def plain(x: Any) -> Any:
-        if isinstance(x, dict):
-            return {name: plain(item) for name, item in x.items()}
-        if isinstance(x, list | tuple):
-            return [plain(item) for item in x]
-        return None if isinstance(x, float) and not math.isfinite(x) else x
-
-    return json.dumps(plain(value), allow_nan=False)
 
 
 def command_export(arguments: Sequence[str]) -> int:

@@ -1,8 +1,10 @@
-"""Arguments of a command from its words: tyro's parser, whose framed messages become one line."""
+"""Arguments of a command from its words, by tyro, whose framed messages become one line; and results as strict JSON."""
 
 import contextlib
 import inspect
 import io
+import json
+import math
 import re
 from collections.abc import Callable, Sequence
 from typing import Any, get_type_hints
@@ -70,3 +72,16 @@ def one_line(text: str) -> str:
     kept = [line for line in lines if line and not line.startswith(("For full helptext", "Parsing error", "Required options"))]
     kept = [re.sub(r"^(Parsing error|Unrecognized options)\s*", r"\1 ", line) for line in kept]
     return re.sub(r"\s+", " ", "; ".join(kept))[:300] or "arguments that can be parsed; see --help"
+
+
+def dumps(value: Any) -> str:
+    """Strict JSON: numbers that are not finite are null."""
+
+    def plain(x: Any) -> Any:
+        if isinstance(x, dict):
+            return {name: plain(item) for name, item in x.items()}
+        if isinstance(x, list | tuple):
+            return [plain(item) for item in x]
+        return None if isinstance(x, float) and not math.isfinite(x) else x
+
+    return json.dumps(plain(value), allow_nan=False)

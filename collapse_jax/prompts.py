@@ -18,7 +18,8 @@ class Prompts:
     """Every synthetic block continues another one, the i-th the i-th.
 
     blocks: "real", the chain's own real data of generation 0 in every generation (Nature 2024: a model without error would write it
-    anew), or "store", the training set of the moment; length: how many tokens of a block are the prompt (None: all).
+    anew), or "store", the first blocks of the training set of the moment (where real ones come first, as under Accumulate and Weighted,
+    these are the real ones); length: how many tokens of a block are the prompt (None: all).
     kept: false, a sample is a block of new tokens behind the prompt, the end of a block; true, it is the prompt, the beginning of a
     block, and what follows it to the block's length (Drayson et al. 2025).
     """
@@ -39,7 +40,7 @@ class Prompts:
         choice("prompts.kept", self.kept, (False, True))
         block = e.family.block
         whole("prompts.length", self.tokens(block), 1, block - self.kept, ", the tokens of a block" + " less one" * self.kept)
-        e.family.check_room(0 if self.kept else self.tokens(block))
+        e.family.check_room(self.tokens(block), block - self.tokens(block) * self.kept)
 
     def continued(self, key: Array, family: Any, params: Any, n: int, decoding: Any, blocks: Slots) -> Array:
         """n samples [n, block] that continue the filled ones of `blocks` in turn."""

@@ -35,7 +35,7 @@ def main(
     """Replace against accumulate, Llama-style, several sizes.
 
     Args:
-        scale: tiny: minutes on two cores; small: hours; paper: models of 9 and 40 million parameters.
+        scale: tiny: minutes on two cores; small: hours; paper: models of 4 and 42 million parameters.
         weights: Folder (or hub name) of a Llama model that fits start from, instead of models from scratch.
         dataset: kjv, wikitext2, text_files or a prepared data set, such as TinyStories.
         files: The data set's folder, zip or file.

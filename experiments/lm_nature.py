@@ -5,7 +5,8 @@ so; the text drifts to what generation 0 finds likely, with a longer tail of wha
 not help. Protocol (../shared/field.md has its numbers): every generation restarts from the pretrained model; each real block of 64 tokens is a
 prompt, and the 64 tokens that beam search writes behind it are a block of the new training set.
 Command: collapse run experiments/lm_nature.py --chains 6 (tiny: needs nothing from outside), or
-collapse run experiments/lm_nature.py --scale paper --weights facebook/opt-125m --chains 5
+collapse run experiments/lm_nature.py --scale paper --weights FOLDER --chains 5, the folder being facebook/opt-125m as transformers'
+save_pretrained writes model and tokenizer (the hub's own has neither model.safetensors nor tokenizer.json).
 """
 
 from pathlib import Path
@@ -93,13 +94,15 @@ def histograms(run: cj.Run) -> Path:
 
     arms = len(run.experiments)
     figure, axes = plt.subplots(1, arms, figsize=(4.2 * arms, 3.6), layout="constrained", sharex=True, squeeze=False)
-    bins = np.geomspace(1, 2000, 60)
+    everything = np.concatenate([np.asarray(x) for x in run.records["sequence_perplexity"].to_list()])
+    bins = np.geomspace(1, 1.05 * np.max(everything[np.isfinite(everything)], initial=2.0), 60)
     for number, e in enumerate(run.experiments):
         place = axes[0, number]
         for i, t in enumerate(t for t in SHOWN if t <= e.generations):
             mine = run.records.filter((pl.col("experiment") == number) & (pl.col("generation") == t))
             values = np.concatenate([np.asarray(x) for x in mine["sequence_perplexity"].to_list()])
-            counts = np.histogram(np.clip(values[values > 0], 1, 2000), bins)[0] / np.sum(values > 0)
+            values = values[np.isfinite(values) & (values > 0)]
+            counts = np.histogram(values, bins)[0] / max(len(values), 1)
             place.stairs(counts, bins, color=plt.get_cmap("viridis")(i / len(SHOWN)), label=f"generation {t}")
         place.set(xscale="log", yscale="log", xlabel="perplexity under generation 0", title=e.label or str(number))
         place.title.set_fontsize(9)

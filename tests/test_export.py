@@ -21,6 +21,7 @@ def files(tmp_path_factory):
     rng = np.random.default_rng(0)
     lines = [" ".join(rng.permutation(WORDS.split())) for _ in range(600)]
     (folder / "words.txt").write_text("\n".join(lines), encoding="utf-8")
+    (folder / "long.txt").write_text("\n".join(line[:30] for line in lines * 6), encoding="utf-8")
     return folder
 
 
@@ -102,11 +103,12 @@ def test_a_loss_that_is_no_number_keeps_the_last_good_generation(base, tmp_path)
         np.testing.assert_array_equal(a[0], b)
 
 
-def test_a_later_loss_that_is_no_number_keeps_the_generation_before():
+@pytest.mark.parametrize("select", ["last", "best"])
+def test_a_later_loss_that_is_no_number_keeps_the_generation_before(select):
     source = cj.sources.ZipfLanguage(vocabulary=12, block=8)
-    family = Transformer(12, 8, 1, 8, 1, batch=8, budget=Epochs(1), test_blocks=8)
+    family = Transformer(12, 8, 1, 8, 1, batch=8, budget=Epochs(1), test_blocks=8, select=select)
     e = cj.resolve(cj.Experiment(source, family, cj.regimes.Replace(), 16, 3))
-    shared = source.load(None) | {"test": np.zeros((4, 8), np.int32)}
+    shared = source.load(None) | {"test": np.zeros((4, 8), np.int32), "validation": np.zeros((4, 8), np.int32)}
     step = jax.jit(lambda e, chain, t: cj.advance(e, shared, chain, t))
     chain, record = step(e, cj.initial_chain(e, shared, jax.random.key(0)), 0)
     assert not record["failed"]
@@ -155,9 +157,45 @@ def test_parts_and_remainders_of_a_text(files):
     blocks = whole.load(None)["train"]
     first, rest = (cj.varied(whole, part=part).load(None)["train"] for part in ((0.0, 0.7), (0.7, 1.0)))
     np.testing.assert_array_equal(np.concatenate([first, rest]), blocks)
-    few = cj.varied(whole, block=1000, remainder="thousands")
-    lines = few.splits()["train"].count("\n")
-    assert len(few.load(None)["train"]) < len(cj.varied(few, remainder="drop").load(None)["train"]) or lines <= 1000
+    long = cj.sources.Text("text_files", cj.sources.Bytes(), 64, (str(files / "long.txt"),), str(files / "prepared"))
+    text = long.splits()["train"]
+    lines = text.splitlines(keepends=True)
+    assert len(lines) > 2500 and len(long.load(None)["train"]) == len(text) // 64
+    found = cj.varied(long, remainder="thousands").load(None)["train"]
+    groups = ["".join(lines[i : i + 1000]) for i in range(0, len(lines), 1000)]
+    expected = b"".join(group.encode()[: len(group) // 64 * 64] for group in groups)
+    assert np.asarray(found, np.uint8).tobytes() == expected and len(expected) < len(text) // 64 * 64
     for fields, words in (({"part": (0.5, 0.5)}, "source.part"), ({"remainder": "pad"}, "source.remainder")):
         with pytest.raises(cj.ConfigError, match=words):
             cj.varied(whole, **fields).validate()
+
+
+def test_tokenizers_of_one_size_have_places_of_their_own_and_never_cut_a_text(base, tmp_path):
+    source, _, folder = base
+    text = cj.varied(source, block=16, tokenizer=cj.sources.Pretrained(str(folder)))
+    other = cj.varied(text, tokenizer=cj.sources.Pretrained(str(tmp_path)))
+    for name in ("tokenizer.json", "config.json"):
+        (tmp_path / name).write_text((folder / name).read_text())
+    assert text.place(tmp_path) != other.place(tmp_path) and text.vocabulary == other.vocabulary
+    saved = json.loads((folder / "tokenizer.json").read_text())
+    saved |= {"truncation": {"direction": "Right", "max_length": 2, "strategy": "LongestFirst", "stride": 0}}
+    (tmp_path / "tokenizer.json").write_text(json.dumps(saved))
+    whole, cut = (load_codec(place / "tokenizer.json").encode(WORDS) for place in (folder, tmp_path))
+    np.testing.assert_array_equal(whole, cut)
+
+
+def test_text_that_is_not_utf_8_is_refused(base):
+    with pytest.raises(cj.ConfigError, match="source.dataset = text_files: text in UTF-8"):
+        base[0].as_text(b"\xff")
+
+
+def test_a_model_keeps_the_special_tokens_it_came_with(base, tmp_path):
+    folder = base[2]
+    for name in ("model.safetensors", "tokenizer.json"):
+        (tmp_path / name).write_bytes((folder / name).read_bytes())
+    config = json.loads((folder / "config.json").read_text()) | {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 3}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    family, params = Transformer.from_pretrained(tmp_path)
+    family.save_pretrained(params, tmp_path / "again")
+    again = json.loads((tmp_path / "again" / "config.json").read_text())
+    assert [again[f"{name}_token_id"] for name in ("bos", "eos", "pad")] == [1, 2, 3]

@@ -68,9 +68,11 @@ def test_a_base_is_pretrained_once(tmp_path, monkeypatch):
     monkeypatch.undo()
     monkeypatch.setattr(lm_base, "PART", 0.014)
     monkeypatch.setenv("COLLAPSE_JAX_CACHE", str(tmp_path))
+    calls, run = [], cj.run
+    monkeypatch.setattr(cj, "run", lambda *some, **more: calls.append(some) or run(*some, **more))
     made = [real_base("opt", {"layers": 1, "width": 16, "heads": 1}, epochs=1) for _ in range(2)]
     family, _ = cj.families.Transformer.from_pretrained(made[0])
-    assert made[0] == made[1] and (family.block, family.vocabulary, family.width) == (128, 1024, 16)
+    assert made[0] == made[1] and len(calls) == 1 and (family.block, family.vocabulary, family.width) == (128, 1024, 16)
     assert cj.sources.Pretrained(made[0]).vocabulary == 1024
 
 

@@ -89,6 +89,16 @@ def test_what_is_written_comes_back_to_the_bit_in_one_file_or_in_shards(golden, 
         assert again.shape == family.shape and (again.block, again.bos, again.loss_from) == (family.block, family.bos, 1)
 
 
+def test_another_layout_in_the_folder_is_replaced(golden, tmp_path):
+    _, family, params, _ = golden
+    other = jax.tree.map(lambda x: x + 1, params)
+    for shards in ((9000, 10**9), (10**9, 9000)):
+        for weights, shard in zip((params, other), shards, strict=True):
+            pretrained.save(family, weights, tmp_path, shard=shard)
+        same = Transformer.from_pretrained(tmp_path)[1]
+        assert all(bool((a == b).all()) for a, b in zip(jax.tree.leaves(same), jax.tree.leaves(other), strict=True))
+
+
 def test_a_model_of_our_own_comes_back_with_its_start_token_as_one_of_the_vocabulary(tmp_path):
     family = Transformer(vocabulary=31, block=12, layers=2, width=16, heads=2)
     params = jax.tree.map(lambda x: 5 * x, family.init(jax.random.key(0), {}))
@@ -137,6 +147,8 @@ def test_a_missing_shard_is_named(tmp_path, golden):
         ("opt", {"hidden_size": "gone"}, "hidden_size = nothing: given"),
         ("opt", {"num_attention_heads": 3}, "family.heads = 3"),
         ("gpt2", {"scale_attn_by_inverse_layer_idx": True}, "scale_attn_by_inverse_layer_idx = True"),
+        ("gpt2", {"n_embd": None}, "config.json = .*: numbers and names"),
+        ("gpt2", {"activation_function": ["relu"]}, "config.json = .*: numbers and names"),
         ("gpt2", {"activation_function": "mish"}, "activation_function = mish: one of"),
         ("llama", {"attention_bias": True}, "attention_bias = True: False"),
         ("llama", {"rope_parameters": {"rope_type": "yarn"}}, "rope_type = yarn: one of default"),

@@ -63,6 +63,10 @@ def test_a_prompt_may_be_kept():
         np.testing.assert_array_equal(blocks_of(chain), expected)
 
 
+def test_a_kept_prompt_needs_no_start_token():
+    cj.resolve(experiment(prompts=cj.Prompts("real", 5, kept=True), family=cj.varied(FAMILY, bos=None, context=8)))
+
+
 def test_only_tokens_from_loss_from_on_are_learned():
     """Blocks of which the first half is noise and the second one of two patterns, told apart by the fourth token."""
     rng = np.random.default_rng(0)

@@ -7,9 +7,10 @@ import jax
 import numpy as np
 
 from collapse_jax.engine import devices as machine
+from collapse_jax.engine.founding import founded
 from collapse_jax.engine.run import base_of
 from collapse_jax.engine.runner import saved_shape
-from collapse_jax.engine.work import Settings, Work, first, founded, listed, record_bytes
+from collapse_jax.engine.work import Settings, Work, first, listed, record_bytes
 from collapse_jax.experiment import Experiment
 
 

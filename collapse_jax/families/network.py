@@ -48,6 +48,7 @@ class Shape:
     bias: bool = True
     tied: bool = True
     dropout: float = 0.0
+    embedding_dropout: float = 0.0
     dtype: Any = jnp.dtype("float32")
     remat: bool = False
 
@@ -207,7 +208,7 @@ def read(params: Any, shape: Shape, tokens: Array, key: Array | None = None, kep
     Those are a pair [layers, batch, length, kv_heads, head]. With a key, by dropout.
     """
     outer, batch = ends(params, shape), tokens.shape[0]
-    x = dropped(outer.embed(tokens, jnp.arange(tokens.shape[1])), shape.dropout, key, 1000)
+    x = dropped(outer.embed(tokens, jnp.arange(tokens.shape[1])), shape.embedding_dropout, key, 1000)
 
     def one(flat: Array, item: Any) -> tuple[Array, Any]:
         own, i = item

@@ -12,7 +12,8 @@ import numpy as np
 
 from collapse_jax.errors import ConfigError
 from collapse_jax.families import network
-from collapse_jax.families.architectures import ARCHITECTURES, CLASSES, names_of
+from collapse_jax.families.architectures import names_of
+from collapse_jax.families.config_json import architecture_of, configuration, described
 from collapse_jax.families.transformer import Transformer
 from collapse_jax.files import write_whole
 
@@ -46,7 +47,7 @@ def found(folder: str | Path) -> Path:
     if (place / "config.json").is_file():
         return place
     allowed = "a folder with config.json and model.safetensors"
-    if place.exists() or str(folder).count("/") != 1 or str(folder).startswith((".", "/", "~")):
+    if place.exists() or str(folder).count("/") > 1 or str(folder).startswith((".", "/", "~")):
         raise ConfigError("weights", folder, allowed)
     try:
         from huggingface_hub import snapshot_download
@@ -57,122 +58,6 @@ def found(folder: str | Path) -> Path:
         reason = str(error).strip().split("\n")[0][:200] or type(error).__name__
         allowed += f", or the name of a model on the hub, with huggingface_hub and a network ({reason})"
         raise ConfigError("weights", folder, allowed) from None
-
-
-def described(place: Path) -> tuple[str, Transformer]:
-    """The architecture and family that a folder's config.json describes. Raises ConfigError for what it does not cover."""
-    path = place / "config.json"
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-        kind = str((config.get("architectures") or [config.get("model_type", "none")])[0])
-    except (OSError, ValueError, AttributeError):
-        raise ConfigError("config.json", path, "a model's configuration in JSON") from None
-    name = next((name for name in ARCHITECTURES if kind in (CLASSES[name], name)), None)
-    if name is None:
-        raise ConfigError("config.json: architectures", kind, "one of " + ", ".join(CLASSES.values()))
-    try:
-        fields = {"opt": opt_fields, "gpt2": gpt2_fields, "llama": llama_fields}[name](config)
-    except KeyError as error:
-        raise ConfigError(f"config.json: {error.args[0]}", "nothing", "given for this architecture") from None
-    return name, Transformer.of(name, **fields)
-
-
-def only(config: dict[str, Any], name: str, value: Any) -> None:
-    """Raise ConfigError where a field of the configuration is there and is not what this decoder does."""
-    if config.get(name, value) not in (value, None):
-        raise ConfigError(f"config.json: {name}", config[name], repr(value))
-
-
-def opt_fields(config: dict[str, Any]) -> dict[str, Any]:
-    """Fields of an OPT model."""
-    for name, value in {"do_layer_norm_before": True, "enable_bias": True, "layer_norm_elementwise_affine": True}.items():
-        only(config, name, value)
-    only(config, "word_embed_proj_dim", config["hidden_size"])
-    only(config, "_remove_final_layer_norm", False)
-    return {
-        "layers": config["num_hidden_layers"],
-        "width": config["hidden_size"],
-        "heads": config["num_attention_heads"],
-        "hidden": config["ffn_dim"],
-        "activation": activation(config.get("activation_function", "relu"), "activation_function"),
-        "dropout": config.get("dropout", 0.1),
-        "tied": config.get("tie_word_embeddings", True),
-        **ends(config, config["max_position_embeddings"], 2),
-    }
-
-
-def gpt2_fields(config: dict[str, Any]) -> dict[str, Any]:
-    """Fields of a GPT-2 model."""
-    only(config, "scale_attn_weights", True)
-    only(config, "scale_attn_by_inverse_layer_idx", False)
-    only(config, "add_cross_attention", False)
-    return {
-        "layers": config["n_layer"],
-        "width": config["n_embd"],
-        "heads": config["n_head"],
-        "hidden": config.get("n_inner") or 4 * config["n_embd"],
-        "activation": activation(config.get("activation_function", "gelu_new"), "activation_function"),
-        "norm_eps": config.get("layer_norm_epsilon", 1e-5),
-        "dropout": config.get("resid_pdrop", 0.1),
-        "tied": config.get("tie_word_embeddings", True),
-        **ends(config, config["n_positions"], 50256),
-    }
-
-
-def llama_fields(config: dict[str, Any]) -> dict[str, Any]:
-    """Fields of a Llama model, in the spelling of transformers 4 or 5."""
-    for name in ("attention_bias", "mlp_bias"):
-        only(config, name, False)
-    rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
-    return {
-        "layers": config["num_hidden_layers"],
-        "width": config["hidden_size"],
-        "heads": config["num_attention_heads"],
-        "kv_heads": config.get("num_key_value_heads"),
-        "head": config.get("head_dim"),
-        "hidden": config["intermediate_size"],
-        "activation": activation(config.get("hidden_act", "silu"), "hidden_act"),
-        "norm_eps": config.get("rms_norm_eps", 1e-6),
-        "rope_theta": float(rope.get("rope_theta") or config.get("rope_theta") or 10000.0),
-        "rope_scaling": scaling(rope),
-        "tied": config.get("tie_word_embeddings", False),
-        **ends(config, config["max_position_embeddings"], 1),
-    }
-
-
-def ends(config: dict[str, Any], positions: int, bos: int) -> dict[str, Any]:
-    """What all architectures have: vocabulary, positions (and as long blocks), the token that begins a text."""
-    given = config.get("bos_token_id", bos)
-    inside = isinstance(given, int) and 0 <= given < config["vocab_size"]
-    return {"vocabulary": config["vocab_size"], "context": positions, "block": positions, "bos": given if inside else None}
-
-
-def activation(name: str, field: str) -> str:
-    """Our name of an activation. Raises ConfigError for others."""
-    known = {
-        "gelu_new": "gelu",
-        "gelu_pytorch_tanh": "gelu",
-        "gelu": "gelu_exact",
-        "relu": "relu",
-        "silu": "silu",
-        "swish": "silu",
-    }
-    if name not in known:
-        raise ConfigError(f"config.json: {field}", name, "one of " + ", ".join(known))
-    return known[name]
-
-
-def scaling(rope: dict[str, Any]) -> tuple[Any, ...]:
-    """`Shape.scaling` of a rotary embedding's parameters. Raises ConfigError for kinds unknown."""
-    kind = rope.get("rope_type") or rope.get("type") or "default"
-    if kind == "default":
-        return ()
-    if kind == "linear":
-        return ("linear", float(rope["factor"]))
-    if kind == "llama3":
-        names = ("factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings")
-        return ("llama3", *(float(rope[name]) for name in names))
-    raise ConfigError("config.json: rope_type", kind, "one of default, linear, llama3")
 
 
 def read_params(place: Path, family: Transformer, architecture: str) -> Any:
@@ -212,7 +97,7 @@ def reader(place: Path) -> Callable[[str], Any]:
     if (place / INDEX).is_file():
         try:
             files = {name: place / file for name, file in json.loads((place / INDEX).read_text())["weight_map"].items()}
-        except (ValueError, KeyError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError):
             raise ConfigError(INDEX, place / INDEX, "a weight_map in JSON") from None
         for path in sorted(set(files.values())):
             if not path.is_file():
@@ -247,18 +132,6 @@ def reader(place: Path) -> Callable[[str], Any]:
     return get
 
 
-def architecture_of(family: Transformer) -> str:
-    """The published architecture that a family's network is. Raises ConfigError where it is none."""
-    for name, fields in ARCHITECTURES.items():
-        own = {key: value for key, value in fields.items() if key not in ("loss_from", "tied", "norm_eps", "activation")}
-        defaults = {"positions": "learned", "norm": "layer", "gated": False, "bias": True}
-        same = all(getattr(family, key) == value for key, value in (defaults | own).items())
-        if same and (family.activation == "relu") == (name == "opt") and (name != "opt" or family.norm_eps == 1e-5):
-            return name
-    allowed = "an OPT (relu, norm_eps 1e-5), GPT-2 (learned positions, LayerNorm) or Llama (rotary, RMSNorm, gated, without biases) network"
-    raise ConfigError("family", repr(family), allowed)
-
-
 def digest(folder: str | Path) -> str:
     """SHA-256 of a model's configuration and weights on disk, by which a resumed run knows them again. Raises ConfigError."""
     found = hashlib.sha256()
@@ -286,6 +159,8 @@ def save(family: Transformer, params: Any, folder: str | Path, tokenizer: str | 
             parts.append({})
         parts[-1][tensor] = value
     files = [WEIGHTS] if len(parts) == 1 else [f"model-{i + 1:05d}-of-{len(parts):05d}.safetensors" for i in range(len(parts))]
+    for old in {*place.glob("model*.safetensors"), place / INDEX} - {place / file for file in files}:
+        old.unlink(missing_ok=True)  # of another layout, which would be read instead
     for file, part in zip(files, parts, strict=True):
         write_whole(place / file, packed(part, metadata={"format": "pt"}))
     if len(parts) > 1:
@@ -315,40 +190,3 @@ def tensors(family: Transformer, params: Any, architecture: str) -> Iterator[tup
                 part = np.concatenate([np.zeros((skip, *part.shape[1:]), np.float32), part]) if skip else part
                 full = name.format(i=i)
                 yield full if full.startswith("lm_head") else prefix + full, np.ascontiguousarray(part)
-
-
-def configuration(family: Transformer, architecture: str) -> dict[str, Any]:
-    """config.json of a family."""
-    s = family.shape
-    names = {v: k for k, v in {"gelu_new": "gelu", "gelu": "gelu_exact", "relu": "relu", "silu": "silu"}.items()}
-    vocabulary, bos = s.vocabulary + s.own_start, s.vocabulary if s.own_start else family.bos
-    common = {
-        "architectures": [CLASSES[architecture]],
-        "model_type": architecture,
-        "vocab_size": vocabulary,
-        "bos_token_id": bos,
-        "eos_token_id": bos,
-        "pad_token_id": bos,
-        "tie_word_embeddings": s.tied,
-        "torch_dtype": "float32",
-    }
-    act = names[s.activation]
-    if architecture == "gpt2":
-        sizes = {"n_layer": s.layers, "n_embd": s.width, "n_head": s.heads, "n_inner": s.hidden, "n_positions": s.context}
-        drops = dict.fromkeys(("resid_pdrop", "embd_pdrop"), s.dropout) | {"attn_pdrop": 0.0}
-        return common | sizes | drops | {"activation_function": act, "layer_norm_epsilon": s.eps}
-    sizes = {"num_hidden_layers": s.layers, "hidden_size": s.width, "num_attention_heads": s.heads}
-    if architecture == "opt":
-        more = {"word_embed_proj_dim": s.width, "ffn_dim": s.hidden, "max_position_embeddings": s.context}
-        flags = {"do_layer_norm_before": True, "enable_bias": True, "dropout": s.dropout, "attention_dropout": 0.0}
-        return common | sizes | more | flags | {"activation_function": act}
-    more = {"num_key_value_heads": s.kv_heads, "head_dim": s.head, "intermediate_size": s.hidden}
-    rope: dict[str, Any] = {"rope_type": "default", "rope_theta": s.theta}
-    if s.scaling:
-        fields = ("factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings")
-        rope |= {"rope_type": s.scaling[0], **dict(zip(fields, s.scaling[1:], strict=False))}
-        if "original_max_position_embeddings" in rope:
-            rope["original_max_position_embeddings"] = int(rope["original_max_position_embeddings"])
-    both = {"rope_parameters": rope, "rope_theta": s.theta} | ({"rope_scaling": rope} if s.scaling else {})
-    length = {"max_position_embeddings": family.context or family.block, "attention_bias": False, "mlp_bias": False}
-    return common | sizes | more | both | length | {"hidden_act": act, "rms_norm_eps": s.eps}

@@ -98,6 +98,8 @@ class Trained:
     ) -> tuple[Any, dict[str, Array]]:
         """`params` after the budget's steps on minibatches of `train`, and train_loss (mean of the last pass), steps.
 
+        All NaN where a loss was not finite: whatever was best before, such a fit has failed.
+
         loss(params, batch [b, ...], key) and validation(params): means over samples; the latter is asked for with
         select="best" or patience alone. redraw(key, batch): what stands in for a batch of the training set.
         """
@@ -125,7 +127,7 @@ class Trained:
             return jax.tree.map(lambda x: x / slices, total)
 
         def step(carry: Any) -> Any:
-            i, flat, state, order, total, best, found, stalled = carry
+            i, flat, state, order, total, best, found, stalled, sound = carry
             order = jax.lax.cond(i % per_pass == 0, lambda: passed(jax.random.fold_in(key, i // per_pass), train), lambda: order)
             noise = jax.random.fold_in(key, i + 2**30)
             samples = train.samples[order[((i % per_pass) * b + jnp.arange(b)) % count]]
@@ -140,26 +142,26 @@ class Trained:
                 look = ((i + 1) % every == 0) | (i + 1 == steps)
                 score = jax.lax.cond(look, lambda flat: validation(tree(flat)).astype(jnp.float32), lambda flat: worst, flat)
                 better = score < best
-                best = jnp.minimum(best, score)
+                best = jnp.where(better, score, best)
                 found = jnp.where(better, flat, found) if self.select == "best" else None
                 stalled = jnp.where(better, 0, stalled + look)
-            return i + 1, flat, state, order, total, best, found, stalled
+            return i + 1, flat, state, order, total, best, found, stalled, sound & jnp.isfinite(value)
 
         worst = jnp.float32(jnp.inf)
 
         def goes_on(carry: Any) -> Array:
-            waiting = True if self.patience is None else carry[-1] < self.patience
+            waiting = True if self.patience is None else carry[-2] < self.patience
             return (carry[0] < steps) & waiting
 
         none: Any = start if self.select == "best" else None
         order, zero = jnp.zeros(train.weight.shape, jnp.int32), jnp.int32(0)
-        begin = (zero, start, adam.init(start), order, jnp.float32(0), worst, none, zero)
-        done, flat, _, _, total, best, found, _ = jax.lax.while_loop(goes_on, step, begin)
+        begin = (zero, start, adam.init(start), order, jnp.float32(0), worst, none, zero, jnp.bool_(True))
+        done, flat, _, _, total, best, found, _, sound = jax.lax.while_loop(goes_on, step, begin)
         last = (done - 1) % per_pass + 1 if self.patience is not None else jnp.minimum(per_pass, steps)
         info = {"train_loss": total / last, "steps": done}
         if looks:
             info["validation_loss"] = best
-        return tree(found if self.select == "best" else flat), info
+        return tree(jnp.where(sound, found if self.select == "best" else flat, jnp.nan)), info
 
 
 def passed(key: Array, train: Slots) -> Array:

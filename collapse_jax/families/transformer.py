@@ -34,7 +34,8 @@ class Transformer(Trained, Family):
     kv_heads, head, hidden: heads of keys and values (None: heads), size of a head (width / heads), width of the MLP (mlp · width).
     positions: "learned" or "rotary" with rope_theta and rope_scaling (see `network.frequencies`); norm: "layer" or "rms";
     activation: of `network.ACTIVATIONS`; gated: SwiGLU where that is "silu"; bias: of linear layers; tied: one matrix for input and
-    output. test_blocks: blocks that perplexity is measured on; dtype: of activations, "float32" or "bfloat16" (parameters and
+    output; dropout: of what attention and MLP add, and of embeddings unless embedding_dropout says otherwise (attention's weights are
+    never dropped). test_blocks: blocks that perplexity is measured on; dtype: of activations, "float32" or "bfloat16" (parameters and
     optimiser stay float32); remat: recompute layers in the backward pass. weights: the folder of the pretrained model that fits
     start from, by start="base" every one, by "previous" the first (`from_pretrained` fills it in). scored: record the perplexity of
     every generated block under the chain's model of generation 0. How it is fitted: `training.Trained`.
@@ -67,6 +68,7 @@ class Transformer(Trained, Family):
     remat: bool = static(default=False)
     weights: str | None = static(default=None)
     scored: bool = static(default=False)
+    embedding_dropout: float | None = static(default=None)
 
     @classmethod
     def of(cls, architecture: str, **fields: Any) -> "Transformer":
@@ -108,7 +110,8 @@ class Transformer(Trained, Family):
         kv_heads, head, hidden = s.kv_heads or s.heads, s.head or s.width // s.heads, s.hidden or s.mlp * s.width
         sizes = (s.vocabulary, s.start == s.vocabulary, s.layers, s.width, s.heads, kv_heads, head, hidden, s.places)
         rest = (s.positions, s.rope_theta, s.rope_scaling, s.norm, s.norm_eps, s.activation, s.gated, s.bias, s.tied)
-        return network.Shape(*sizes, *rest, s.dropout, jnp.dtype(s.dtype), s.remat)
+        first = s.dropout if s.embedding_dropout is None else s.embedding_dropout
+        return network.Shape(*sizes, *rest, s.dropout, first, jnp.dtype(s.dtype), s.remat)
 
     def validate(self, experiment: Any) -> None:
         self.check_network()
@@ -122,18 +125,18 @@ class Transformer(Trained, Family):
         if experiment.decoding is not None:
             experiment.decoding.validate(self.vocabulary)
         if experiment.prompts is None:
-            self.check_room(0)
+            self.check_room(0, self.block)
         if self.weights is not None and experiment.start == "scratch":
             allowed = '"base" (every fit starts from the pretrained weights) or "previous", with a family that has weights'
             raise ConfigError("start", "scratch", allowed)
 
-    def check_room(self, prompt: int) -> None:
-        """Raise ConfigError where a prompt of so many tokens and a block behind it are more than the learned positions."""
+    def check_room(self, prompt: int, new: int) -> None:
+        """Raise ConfigError where a prompt of so many tokens and new ones behind it are more than the learned positions."""
         before = (self.start is not None) + prompt or 1  # without either, `bos` is read first
         if self.start is None and not prompt and self.bos is None:
             raise ConfigError("prompts", "None", "given: this model has no start token")
-        if self.positions == "learned" and before + self.block - 1 > self.places:
-            allowed = f"at most {self.places + 1 - before}: this model has {self.places} positions"
+        if self.positions == "learned" and before + new - 1 > self.places:
+            allowed = f"at most {self.block - (before + new - 1 - self.places)}: this model has {self.places} positions"
             raise ConfigError("family.block", self.block, allowed + (f", and prompts of {prompt}" if prompt else ""))
 
     def check_network(self) -> None:
@@ -157,6 +160,8 @@ class Transformer(Trained, Family):
         for name, allowed in choices.items():
             choice(f"family.{name}", getattr(self, name), allowed)
         number("family.dropout", self.dropout, 0, 0.99)
+        if self.embedding_dropout is not None:
+            number("family.embedding_dropout", self.embedding_dropout, 0, 0.99)
         number("family.norm_eps", self.norm_eps, 0, 1, above=True)
         number("family.rope_theta", self.rope_theta, 1)
         whole("family.loss_from", self.loss_from, 0, self.block - 1, ", the places of a block")

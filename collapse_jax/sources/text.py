@@ -17,7 +17,7 @@ from collapse_jax.struct import static, struct
 
 Array = jax.Array
 OWN = ("kjv", "text_files", "wikitext2")
-THOUSAND = 1000  # examples that remainder="thousands" cuts by themselves
+THOUSAND = 1000  # lines that remainder="thousands" cuts by themselves
 
 
 @struct
@@ -30,7 +30,7 @@ class Text(Source):
     test split gives up the last twentieth of its training text for each. The real data set is finite: its blocks are drawn
     without replacement.
     remainder: tokens that fill no block are dropped, "drop": at the end of a split; "thousands": at the end of every 1,000
-    examples, as transformers' example scripts do. part: the share of the training blocks that is used, from and to.
+    lines, much as transformers' example scripts do at every 1,000 rows. part: the share of the training blocks that is used, from and to.
     """
 
     dataset: str = static(default="kjv")
@@ -113,7 +113,9 @@ class Text(Source):
 
     def place(self, folder: Path) -> Path:
         """Where a run keeps what belongs to this text and tokenizer; a grid may have several."""
-        return prepared.place(folder, self.dataset, [self.dataset, self.data_dir, self.files, self.tokenizer.vocabulary])
+        fields = [self.dataset, self.data_dir, self.files, self.tokenizer.vocabulary]
+        fields += [self.tokenizer.folder] if isinstance(self.tokenizer, Pretrained) else []
+        return prepared.place(folder, self.dataset, fields)
 
     def codec(self, folder: Path | None, train: str) -> Any:
         """The tokenizer: the run's own where it has one, else trained now and kept there."""
@@ -131,8 +133,15 @@ class Text(Source):
         """The text of train, validation and test."""
         builder = self.builder() if self.dataset in OWN else prepared.on_disk(self.dataset, self.data_dir, OWN)
         prepared.check_features(builder, self.dataset, "text")
-        found = prepared.examples(builder, self.dataset, lambda example: as_text(example["text"]))
+        found = prepared.examples(builder, self.dataset, lambda example: self.as_text(example["text"]))
         return prepared.completed({split: joined(texts) for split, texts in found.items()})
+
+    def as_text(self, value: Any) -> str:
+        """An example's text. Raises ConfigError where it is not UTF-8."""
+        try:
+            return value.decode() if isinstance(value, bytes) else str(value)
+        except UnicodeDecodeError:
+            raise ConfigError("source.dataset", self.dataset, "text in UTF-8") from None
 
     def builder(self) -> Any:
         """One of our own builders, prepared."""
@@ -178,7 +187,3 @@ def kept_codec(path: Path, changed: int) -> Any:
 def joined(examples: list[str]) -> str:
     """All examples in one text, each on lines of its own."""
     return "".join(text if text.endswith("\n") else text + "\n" for text in examples)
-
-
-def as_text(value: Any) -> str:
-    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)

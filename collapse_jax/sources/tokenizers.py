@@ -119,6 +119,8 @@ class BPECodec:
 
     def __init__(self, tokenizer: hf.Tokenizer, size: int = 0):
         """size: tokens of the model; those that the tokenizer does not know stand for nothing."""
+        tokenizer.no_truncation()  # whatever was saved with it: no text is to be lost, and none added
+        tokenizer.no_padding()
         self.tokenizer = tokenizer
         names = [tokenizer.id_to_token(i) or "" for i in range(tokenizer.get_vocab_size())]
         self.pieces = pieces_of(names) + [b""] * (size - len(names))

@@ -1,8 +1,10 @@
 """WikiText-2 (raw) as a tensorflow-datasets builder, from its files or zip in a folder, or downloaded."""
 
+import http.client
 import io
 import urllib.request
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -44,7 +46,7 @@ class WikiText2(tfds.core.GeneratorBasedBuilder):
 
 def contents(place: Path | None) -> dict[str, str]:
     """The text of every split that is there. Raises ConfigError where there is no training text, or one is not UTF-8."""
-    found = unzipped(io.BytesIO(downloaded())) if place is None else read(place)
+    found = read(place)
     texts = {}
     for name in SPLITS:
         try:
@@ -59,16 +61,18 @@ def contents(place: Path | None) -> dict[str, str]:
     return texts
 
 
-def read(place: Path) -> dict[str, bytes]:
-    """The bytes of every split in a folder or a zip."""
+def read(place: Path | None) -> dict[str, bytes]:
+    """The bytes of every split in a folder or a zip, or downloaded. Raises ConfigError."""
     try:
+        if place is None:
+            return unzipped(io.BytesIO(downloaded()))
         if place.is_dir():
             files = sorted(file for file in place.iterdir() if file.name.endswith(ENDINGS))
             found = {name: file.read_bytes() for file in reversed(files) for name in SPLITS if name in file.name}
             zips = sorted(place.glob("*.zip"))
             return found if found or not zips else unzipped(zips[0])
         return unzipped(place)
-    except (OSError, zipfile.BadZipFile) as error:
+    except (OSError, zipfile.BadZipFile, zlib.error) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise ConfigError("source.files", place, f"a folder or zip that can be read ({reason})") from None
 
@@ -85,6 +89,6 @@ def downloaded() -> bytes:
     try:
         with urllib.request.urlopen(URL, timeout=10) as answer:
             return answer.read()
-    except OSError as error:
+    except (OSError, http.client.HTTPException) as error:
         allowed = "the folder with WikiText-2's raw files or its zip: it cannot be downloaded here"
         raise ConfigError("source.files", "nothing", f"{allowed} ({getattr(error, 'reason', error)})") from None
