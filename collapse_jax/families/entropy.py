@@ -51,13 +51,16 @@ def forward(hidden: Array, matrix: Array, targets: Array, weight: Array) -> tupl
         total = jnp.sum(exp, axis=1, keepdims=True)
         chosen = jnp.take_along_axis(logits, target[:, None], axis=1)
         loss = jnp.sum(w[:, None] * (jnp.log(total) + top - chosen))
-        hit = jnp.arange(matrix.shape[0]) == target[:, None]
-        slope = ((exp * (w[:, None] / total)) - jnp.where(hit, w[:, None], 0.0)).astype(h.dtype)
-        # The gradient is gathered the other way round: slope.T @ h runs at a third of the speed of h.T @ slope.
-        return grad + jnp.matmul(h.T, slope).astype(jnp.float32), (loss, jnp.matmul(slope, cast))
+        # The slope is share · exp less w at the targets: shares scale rows of the small factors, so that exp is read and never rewritten.
+        share, exp = w[:, None] / total, exp.astype(h.dtype)
+        inward = jnp.matmul(exp, cast) * share.astype(h.dtype)
+        # The gradient is gathered the other way round: exp.T @ h runs at a third of the speed of h.T @ exp.
+        return grad + jnp.matmul((h * share.astype(h.dtype)).T, exp).astype(jnp.float32), (loss, inward)
 
     grad, (loss, inward) = jax.lax.scan(some, jnp.zeros(matrix.T.shape), (split(hidden), split(targets), split(weight)))
-    return jnp.sum(loss), (inward.reshape(n, d), grad.T.astype(matrix.dtype))
+    direct = weight[:, None].astype(hidden.dtype)
+    grad = grad.T.at[targets].add(-(direct * hidden).astype(jnp.float32))
+    return jnp.sum(loss), (inward.reshape(n, d) - direct * cast[targets], grad.astype(matrix.dtype))
 
 
 def backward(saved: Any, slope: Array) -> Any:

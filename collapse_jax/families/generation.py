@@ -24,8 +24,8 @@ def continued(
     n, p = prompts.shape
     if n == 0 or length == p:
         return prompts
-    together = min(batch_size(shape, length, decoding), n)
-    groups = -(-n // together)
+    groups = -(-n // batch_size(shape, length, decoding))
+    together = -(-n // groups)  # equal parts: few sequences of padding
     padded = jnp.concatenate([prompts, jnp.zeros((groups * together - n, p), prompts.dtype)]).astype(jnp.int32)
     if start is not None:
         padded = jnp.concatenate([jnp.full((len(padded), 1), start, jnp.int32), padded], axis=1)
