@@ -215,7 +215,7 @@ def plus_plus(key: Array, x: Array, weight: Array, k: int) -> Array:
     uniform = jax.random.uniform(key, (k, trials, 1))
 
     def drawn(mass: Array, u: Array) -> Array:
-        return x[:, inverse_cdf(jnp.broadcast_to(mass, (len(u), len(mass))), u)].T
+        return x[:, inverse_cdf(jnp.broadcast_to(jnp.log(mass), (len(u), len(mass))), u)].T
 
     def add(i: Any, state: tuple[Array, Array]) -> tuple[Array, Array]:
         centres, least = state

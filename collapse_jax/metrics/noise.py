@@ -45,7 +45,9 @@ class Law:
 
 def tables(m: Metric) -> dict[str, Any]:
     """What does not change from pair to pair."""
-    around: dict[str, Any] = {"family": Law(), "first": None, "params": Zipf(TYPES).probabilities(), "decoding": None}
+    law = Law()
+    draw = lambda key, params, n: law.sample(key, params, n)
+    around: dict[str, Any] = {"family": law, "first": None, "params": Zipf(TYPES).probabilities(), "decoding": None, "draw": draw}
     if "text" in m.needs:
         around["grams"] = copies.gram_tables(Law().sample(jax.random.key(1), None, TRAINING))
     if "classes" in m.needs:
