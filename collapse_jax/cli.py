@@ -1,4 +1,4 @@
-"""The command `collapse`: demo, run, resume, plan, report, profile, ls. Exit codes: 0 done, 2 bad input, 3 stopped but resumable."""
+"""The command `collapse`: demo, run, resume, plan, report, profile, export, ls. Exit codes: 0 done, 2 bad input, 3 stopped but resumable."""
 
 import inspect
 import os
@@ -11,7 +11,7 @@ import tyro
 from tyro.conf import Positional
 
 from collapse_jax.errors import ConfigError, Stopped
-from collapse_jax.parsing import dumps, parsed
+from collapse_jax.parsing import dumps, file_of, main_of, parsed
 
 
 def engine_flags(
@@ -282,30 +282,6 @@ COMMANDS = {
     "export": command_export,
     "ls": command_ls,
 }
-
-
-def file_of(command: str, arguments: Sequence[str]) -> tuple[Path, Sequence[str]]:
-    """The experiment file a command is given first, and the other arguments."""
-    if not arguments or arguments[0].startswith("-"):
-        raise ConfigError("FILE", arguments[0] if arguments else "nothing", f"collapse {command} FILE [flags]")
-    path = Path(arguments[0])
-    if not path.is_file():
-        raise ConfigError("FILE", path, "a Python file that defines main(...)")
-    return path, arguments[1:]
-
-
-def main_of(path: Path) -> Callable[..., Any]:
-    """The `main` of an experiment file."""
-    from collapse_jax.engine.serial import load_file
-
-    try:
-        module = load_file(path)
-    except (SyntaxError, ImportError, OSError) as error:
-        raise ConfigError("FILE", path, f"a Python file that can be imported ({error})") from None
-    main = getattr(module, "main", None)
-    if not callable(main):
-        raise ConfigError("FILE", path, "a file that defines main(...) -> Experiment or a list of them")
-    return main
 
 
 def guarded(action: Callable[[], int]) -> int:

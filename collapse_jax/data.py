@@ -1,6 +1,7 @@
 """Samples in slots: what a store holds and what a model is fitted on, with the origin of every slot."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -8,6 +9,7 @@ import jax.numpy as jnp
 from collapse_jax.struct import replace, struct
 
 Array = jax.Array
+Data = Any  # Slots, or a family's sufficient statistics
 
 
 @struct
@@ -106,3 +108,18 @@ def join(parts: Sequence[Slots], counts: Sequence[Array], slots: int) -> Slots:
     pooled = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *[replace(part, frame=None) for part in whole])
     taken = pooled.take(index)
     return replace(taken, weight=jnp.where(position < start, taken.weight, 0.0), frame=frame)
+
+
+def pooled(parts: list[Data], counts: list[Array], slots: int, weights: list[Any] | None = None) -> Data:
+    """The union of the first `counts[j]` samples of every part, weighted: gathered into slots, or summed as statistics."""
+    if isinstance(parts[0], Slots):
+        if weights is not None:
+            parts = [replace(part, weight=part.weight * w) for part, w in zip(parts, weights, strict=True)]
+        return join(parts, counts, slots)
+    return type(parts[0]).join(parts, [1.0] * len(parts) if weights is None else weights)
+
+
+def shuffled(key: Array, slots: Slots) -> Array:
+    """A random order of the filled slots, the empty ones after them: int32 [n]."""
+    order = jnp.where(slots.weight > 0, jax.random.uniform(key, slots.weight.shape), 2.0)
+    return jnp.argsort(order).astype(jnp.int32)

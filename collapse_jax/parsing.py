@@ -7,6 +7,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, get_type_hints
 
 import tyro
@@ -85,3 +86,27 @@ def dumps(value: Any) -> str:
         return None if isinstance(x, float) and not math.isfinite(x) else x
 
     return json.dumps(plain(value), allow_nan=False)
+
+
+def file_of(command: str, arguments: Sequence[str]) -> tuple[Path, Sequence[str]]:
+    """The experiment file a command is given first, and the other arguments."""
+    if not arguments or arguments[0].startswith("-"):
+        raise ConfigError("FILE", arguments[0] if arguments else "nothing", f"collapse {command} FILE [flags]")
+    path = Path(arguments[0])
+    if not path.is_file():
+        raise ConfigError("FILE", path, "a Python file that defines main(...)")
+    return path, arguments[1:]
+
+
+def main_of(path: Path) -> Callable[..., Any]:
+    """The `main` of an experiment file."""
+    from collapse_jax.engine.serial import load_file
+
+    try:
+        module = load_file(path)
+    except (SyntaxError, ImportError, OSError) as error:
+        raise ConfigError("FILE", path, f"a Python file that can be imported ({error})") from None
+    main = getattr(module, "main", None)
+    if not callable(main):
+        raise ConfigError("FILE", path, "a file that defines main(...) -> Experiment or a list of them")
+    return main

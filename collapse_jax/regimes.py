@@ -13,22 +13,12 @@ import numpy as np
 
 from collapse_jax import draws, schedules
 from collapse_jax.checks import choice, number, whole
-from collapse_jax.data import Slots, empty, join
+from collapse_jax.data import Data, Slots, empty, join, pooled, shuffled
 from collapse_jax.errors import ConfigError
 from collapse_jax.struct import replace, static, struct
 
 Array = jax.Array
-Data = Any  # Slots, or a family's sufficient statistics
 Shared = dict[str, Any]
-
-
-def pooled(parts: list[Data], counts: list[Array], slots: int, weights: list[Any] | None = None) -> Data:
-    """The union of the first `counts[j]` samples of every part, weighted: gathered into slots, or summed as statistics."""
-    if isinstance(parts[0], Slots):
-        if weights is not None:
-            parts = [replace(part, weight=part.weight * w) for part, w in zip(parts, weights, strict=True)]
-        return join(parts, counts, slots)
-    return type(parts[0]).join(parts, [1.0] * len(parts) if weights is None else weights)
 
 
 def real(key: Array, count: Array, slots: int, shared: Shared) -> Data:
@@ -344,12 +334,6 @@ class Weighted(Regime):
         # Doubled, so that weights average 1 and a budget in epochs keeps its meaning.
         weights = [2.0 * self.real_weight, 2.0 * (1.0 - self.real_weight)]
         return replace(store, current=pooled([anew, new], [m, m], shared["slots"], weights))
-
-
-def shuffled(key: Array, slots: Slots) -> Array:
-    """A random order of the filled slots, the empty ones after them: int32 [n]."""
-    order = jnp.where(slots.weight > 0, jax.random.uniform(key, slots.weight.shape), 2.0)
-    return jnp.argsort(order).astype(jnp.int32)
 
 
 def resolved(regime: Regime, generations: int) -> Regime:

@@ -22,6 +22,14 @@ METRICS = ["perplexity", "perplexity_se", "distinct_2", "rep_4", "rare_words", *
 SIZES = {"tiny": {"layers": 2, "width": 128, "heads": 4}, "small": {"layers": 4, "width": 256, "heads": 8}}
 
 
+RECIPES = {
+    "tiny": {"learning_rate": 3e-4, "batch": 16, "test_blocks": 512},
+    "small": {"learning_rate": 3e-4, "batch": 32, "test_blocks": 1024},
+    "paper": {"learning_rate": 2e-5, "batch": 128, "test_blocks": 4096, "dtype": "bfloat16", "remat": True},
+}
+SAMPLES = {"tiny": 192, "small": 1024, "paper": 0}
+
+
 def model(scale: Scale, weights: str, architecture: str, size: dict[str, int] | None = None, **fields: Any) -> Any:
     """The family that an experiment runs on: that of `weights`, or at the tiny and small scales a base pretrained here."""
     if not weights:
@@ -37,6 +45,30 @@ def text(family: Any, dataset: str, files: str, block: int, scale: Scale) -> Any
     if dataset == "kjv":
         return cj.sources.Text("kjv", tokenizer, block, part=(PART, 1.0))
     return cj.sources.Text(dataset, tokenizer, block, files=(files,) if files else (), remainder="thousands")
+
+
+def protocol_family(scale: Scale, weights: str, epochs: int, size: dict[str, int] | None = None, **more: Any) -> Any:
+    """The family of Nature 2024's protocol: cosine decay, the best of a look an epoch at original validation data."""
+    fixed = {"block": BLOCK, "final_rate": 0.05, "warmup": 0.0, "b2": 0.999, "select": "best", "evaluations": epochs}
+    return model(scale, weights, "opt", size, budget=cj.families.Epochs(epochs), **{**fixed, **RECIPES[scale], **more})
+
+
+def protocol(family: Any, scale: Scale, dataset: str, files: str, samples: int, generations: int, **more: Any) -> cj.Experiment:
+    """Nature 2024's protocol without original data: every generation from the base, on what is written behind real blocks."""
+    source = text(family, dataset or ("wikitext2" if scale == "paper" else "kjv"), files, BLOCK, scale)
+    size = samples or SAMPLES[scale] or blocks_in(source)
+    fixed = {"start": "base", "prompts": cj.Prompts("real"), "metrics": METRICS}
+    return cj.Experiment(source, family, cj.regimes.Replace(), size, generations, **{**fixed, **more})
+
+
+def with_original(share: float) -> Any:
+    """The regime with a share of original data, drawn anew each generation."""
+    return cj.regimes.Mix(1 - share, 0.0, share, kept="redrawn")
+
+
+def conclusion(run: cj.Run) -> str:
+    """Perplexities and diversity by arm, and the figure of perplexity by generation."""
+    return f"{table(run)}\nfigure: {lines(run)}"
 
 
 def blocks_in(source: Any) -> int:

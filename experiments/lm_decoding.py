@@ -5,8 +5,7 @@ on real text grows all the same; 10 % of original data slows both (Herel & Mikol
 Command: collapse run experiments/lm_decoding.py --chains 6
 """
 
-from lm_base import BLOCK, METRICS, Scale, blocks_in, lines, model, table, text
-from lm_nature import RECIPES, SAMPLES
+from lm_base import Scale, conclusion, protocol, protocol_family, with_original  # noqa: F401
 
 import collapse_jax as cj
 from collapse_jax.cli import script
@@ -41,33 +40,17 @@ def main(
         epochs: Passes of a fit.
         original: Share of original data in the second regime.
     """
-    fixed = {"block": BLOCK, "final_rate": 0.05, "warmup": 0.0, "b2": 0.999, "select": "best", "evaluations": epochs}
-    family = model(scale, weights, "opt", budget=cj.families.Epochs(epochs), **fixed, **RECIPES[scale])
-    source = text(family, dataset or ("wikitext2" if scale == "paper" else "kjv"), files, BLOCK, scale)
-    base = cj.Experiment(
-        source=source,
-        family=family,
-        regime=cj.regimes.Replace(),
-        samples=samples or SAMPLES[scale] or blocks_in(source),
-        generations=generations,
-        start="base",
-        prompts=cj.Prompts("real"),
-        metrics=METRICS,
-    )
+    family = protocol_family(scale, weights, epochs)
+    base = protocol(family, scale, dataset, files, samples, generations)
     regimes = {
         "": cj.regimes.Replace(),
-        f", {original:.0%} original": cj.regimes.Mix(1 - original, 0.0, original, kept="redrawn"),
+        f", {original:.0%} original": with_original(original),
     }
     return [
         cj.varied(base, decoding=rule, regime=regime, label=name + more)
         for name, rule in DECODING.items()
         for more, regime in regimes.items()
     ]
-
-
-def conclusion(run: cj.Run) -> str:
-    """Perplexities and diversity by arm, and the figure of perplexity by generation."""
-    return f"{table(run)}\nfigure: {lines(run)}"
 
 
 if __name__ == "__main__":

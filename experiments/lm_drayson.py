@@ -5,7 +5,7 @@ hardly (29.25 -> 29.92). Protocol: blocks of 512, the first 256 human, the rest 
 Command: collapse run experiments/lm_drayson.py --chains 6 (tiny: blocks of 128), or --scale paper --weights gpt2 --chains 5
 """
 
-from lm_base import BLOCK, METRICS, Scale, blocks_in, lines, model, table, text
+from lm_base import BLOCK, METRICS, Scale, blocks_in, conclusion, model, text  # noqa: F401
 
 import collapse_jax as cj
 from collapse_jax.cli import script
@@ -58,11 +58,6 @@ def main(
     )
     beside = cj.regimes.Weighted(0.5, kept="fixed")
     return [base, cj.varied(base, regime=beside, label="all human data beside it")]
-
-
-def conclusion(run: cj.Run) -> str:
-    """Perplexities and diversity by arm, and the figure of perplexity by generation."""
-    return f"{table(run)}\nfigure: {lines(run)}"
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ Protocol: every generation is trained from scratch (or from --weights) on data s
 Command: collapse run experiments/lm_gerstgrasser.py --chains 6
 """
 
-from lm_base import BLOCK, METRICS, VOCABULARY, Scale, blocks_in, lines, model, table, text
+from lm_base import BLOCK, METRICS, VOCABULARY, Scale, blocks_in, conclusion, model, text  # noqa: F401
 
 import collapse_jax as cj
 from collapse_jax.cli import script
@@ -70,11 +70,6 @@ def main(
         for family in families
         for name, regime in regimes.items()
     ]
-
-
-def conclusion(run: cj.Run) -> str:
-    """Perplexities and diversity by arm, and the figure of perplexity by generation."""
-    return f"{table(run)}\nfigure: {lines(run)}"
 
 
 if __name__ == "__main__":

@@ -6,26 +6,20 @@ not help. Protocol (../shared/field.md has its numbers): every generation restar
 prompt, and the 64 tokens that beam search writes behind it are a block of the new training set.
 Command: collapse run experiments/lm_nature.py --chains 6 (tiny: needs nothing from outside), or
 collapse run experiments/lm_nature.py --scale paper --weights FOLDER --chains 5, the folder being facebook/opt-125m as transformers'
-save_pretrained writes model and tokenizer (the hub's own has neither model.safetensors nor tokenizer.json).
+save_pretrained writes model and tokenizer (config.json, model.safetensors, tokenizer.json).
 """
 
 from pathlib import Path
 
 import numpy as np
 import polars as pl
-from lm_base import BLOCK, METRICS, Scale, blocks_in, lines, model, saved, table, text
+from lm_base import METRICS, Scale, lines, protocol, protocol_family, saved, table, with_original
 
 import collapse_jax as cj
 from collapse_jax.cli import script
 
 ARMS = ("no original data", "10 % original data", "no original data, repetition penalty 2")
 SHOWN = (0, 1, 2, 3, 5, 9)
-RECIPES = {
-    "tiny": {"learning_rate": 3e-4, "batch": 16, "test_blocks": 512},
-    "small": {"learning_rate": 3e-4, "batch": 32, "test_blocks": 1024},
-    "paper": {"learning_rate": 2e-5, "batch": 128, "test_blocks": 4096, "dtype": "bfloat16", "remat": True},
-}
-SAMPLES = {"tiny": 192, "small": 1024, "paper": 0}
 
 
 def main(
@@ -56,26 +50,14 @@ def main(
         beams: Width of the search.
         learning_rate: AdamW's peak (0: the scale's).
     """
-    recipe = RECIPES[scale] | ({"learning_rate": learning_rate} if learning_rate else {})
-    fixed = {"block": BLOCK, "final_rate": 0.05, "warmup": 0.0, "b2": 0.999, "select": "best", "scored": True}
-    family = model(scale, weights, "opt", **fixed, **recipe)
-    source = text(family, dataset or ("wikitext2" if scale == "paper" else "kjv"), files, BLOCK, scale)
-    base = cj.Experiment(
-        source=source,
-        family=cj.varied(family, budget=cj.families.Epochs(epochs), evaluations=epochs),
-        regime=cj.regimes.Replace(),
-        samples=samples or SAMPLES[scale] or blocks_in(source),
-        generations=generations,
-        decoding=cj.decoding.Beam(beams),
-        start="base",
-        prompts=cj.Prompts("real"),
-        metrics=[*METRICS, "sequence_perplexity"],
-    )
+    more = {"learning_rate": learning_rate} if learning_rate else {}
+    family = protocol_family(scale, weights, epochs, scored=True, **more)
+    base = protocol(family, scale, dataset, files, samples, generations, decoding=cj.decoding.Beam(beams))
+    base = cj.varied(base, metrics=[*METRICS, "sequence_perplexity"])
     longer = cj.varied(base.family, budget=cj.families.Epochs(epochs_with_original), evaluations=epochs_with_original)
-    mixed = cj.regimes.Mix(1 - original, 0.0, original, kept="redrawn")
     return [
         cj.varied(base, label=ARMS[0]),
-        cj.varied(base, family=longer, regime=mixed, label=ARMS[1]),
+        cj.varied(base, family=longer, regime=with_original(original), label=ARMS[1]),
         cj.varied(base, decoding=cj.decoding.Beam(beams, repetition_penalty=2.0), label=ARMS[2]),
     ]
 

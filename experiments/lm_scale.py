@@ -5,8 +5,7 @@ over generations between sizes, at the same data and decoding.
 Command: collapse run experiments/lm_scale.py --chains 4
 """
 
-from lm_base import BLOCK, METRICS, Scale, blocks_in, lines, model, table, text
-from lm_nature import RECIPES, SAMPLES
+from lm_base import Scale, conclusion, protocol, protocol_family, with_original  # noqa: F401
 
 import collapse_jax as cj
 from collapse_jax.cli import script
@@ -42,37 +41,17 @@ def main(
         original: Share of original data in the second regime.
         beams: Width of the search.
     """
-    fixed = {"block": BLOCK, "final_rate": 0.05, "warmup": 0.0, "b2": 0.999, "select": "best", "evaluations": epochs}
-    fields = {"budget": cj.families.Epochs(epochs), **fixed, **RECIPES[scale]}
-    sizes = SIZES[scale] if not weights else ()
-    if not weights and not sizes:
+    if not weights and not SIZES[scale]:
         raise cj.ConfigError("weights", "nothing", "at --scale paper: folders or hub names of pretrained models")
-    families = [model(scale, name, "opt", **fields) for name in weights] + [
-        model(scale, "", "opt", size, **fields) for size in sizes
-    ]
+    families = [protocol_family(scale, name, epochs) for name in weights]
+    families = families or [protocol_family(scale, "", epochs, size) for size in SIZES[scale]]
     found = []
     for family in families:
-        source = text(family, dataset or ("wikitext2" if scale == "paper" else "kjv"), files, BLOCK, scale)
-        base = cj.Experiment(
-            source=source,
-            family=family,
-            regime=cj.regimes.Replace(),
-            samples=samples or SAMPLES[scale] or blocks_in(source),
-            generations=generations,
-            decoding=cj.decoding.Beam(beams),
-            start="base",
-            prompts=cj.Prompts("real"),
-            metrics=METRICS,
-            label=f"{family.layers} × {family.width}",
-        )
-        mixed = cj.regimes.Mix(1 - original, 0.0, original, kept="redrawn")
-        found += [base, cj.varied(base, regime=mixed, label=f"{base.label}, {original:.0%} original")]
+        label = f"{family.layers} × {family.width}"
+        rule = cj.decoding.Beam(beams)
+        base = protocol(family, scale, dataset, files, samples, generations, decoding=rule, label=label)
+        found += [base, cj.varied(base, regime=with_original(original), label=f"{label}, {original:.0%} original")]
     return found
-
-
-def conclusion(run: cj.Run) -> str:
-    """Perplexities and diversity by arm, and the figure of perplexity by generation."""
-    return f"{table(run)}\nfigure: {lines(run)}"
 
 
 if __name__ == "__main__":

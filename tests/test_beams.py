@@ -1,0 +1,57 @@
+"""Beam search against a plain search without any cache, in NumPy, over several growths of the cache; and the choice of the best."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from collapse_jax.decoding import Beam
+from collapse_jax.families import Transformer, beams
+
+FAMILY = Transformer.of("llama", vocabulary=24, block=48, layers=2, width=16, heads=4, kv_heads=2, hidden=32)
+PARAMS = jax.tree.map(lambda x: 12 * x if x.ndim > 1 else x, FAMILY.init(jax.random.key(3), {}))
+PROMPTS = np.asarray(jax.random.randint(jax.random.key(4), (3, 5), 0, 24))
+
+
+def plainly(prompt, width, new, penalty=1.0):
+    """The best of `width` sequences kept at every step, each scored anew from its whole text."""
+    read = jax.jit(lambda tokens: FAMILY.logits(PARAMS, tokens))
+    found = [(0.0, list(prompt))]
+    for t in range(new):
+        tokens = np.zeros((width, len(prompt) + new), np.int32)
+        for row, (_, text) in zip(tokens, found, strict=False):
+            row[: len(text)] = text
+        logits = np.asarray(read(tokens))[: len(found), len(prompt) + t - 1].astype(float)
+        gain = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+        for row, (_, text) in zip(gain, found, strict=True):
+            row[sorted(set(text))] *= penalty
+        made = [(score + row[v], [*text, v]) for row, (score, text) in zip(gain, found, strict=True) for v in range(24)]
+        found = sorted(made, key=lambda one: -one[0])[:width]
+    return found[0][1]
+
+
+@pytest.mark.parametrize("width, penalty", [(1, 1.0), (4, 1.0), (4, 1.5)])
+def test_the_search_is_that_without_a_cache(width, penalty):
+    """40 tokens: the beams' cache grows three times."""
+    assert beams.STEPS * 2 < 40
+    rule = Beam(width, repetition_penalty=penalty)
+    found = FAMILY.generate(jax.random.key(0), PARAMS, jnp.asarray(PROMPTS), 40, rule)
+    np.testing.assert_array_equal(found, [plainly(prompt, width, 40, penalty) for prompt in PROMPTS])
+    assert len(np.unique(np.asarray(found)[:, 5:])) > 5
+
+
+@pytest.mark.parametrize("slices, side", [(1, 30), (10, 3), (3, 10)])
+def test_the_best_of_slices_are_the_best_of_all(slices, side):
+    rng = np.random.default_rng(0)
+    gain, score = rng.normal(size=(6, slices, side)).astype(np.float32), rng.normal(size=(2, 3)).astype(np.float32)
+    value, beam, token = beams.best(jnp.asarray(gain), jnp.max(jnp.asarray(gain), axis=2), jnp.asarray(score), 6)
+    every = (score[:, :, None] + gain.reshape(2, 3, 30)).reshape(2, -1)
+    order = np.argsort(-every, axis=1)[:, :6]
+    np.testing.assert_array_equal(np.asarray(beam) * 30 + np.asarray(token), order)
+    np.testing.assert_allclose(value, np.take_along_axis(every, order, axis=1), rtol=1e-6)
+
+
+def test_how_many_are_searched_together_goes_by_the_vocabulary():
+    assert beams.together(FAMILY.shape, 5) == beams.ROWS // 5
+    large = Transformer.of("opt", vocabulary=2**20, width=16, heads=2).shape
+    assert beams.together(large, 5) == beams.LOGITS // 2**20 // 5 and beams.together(large, 100) == 1

@@ -1,0 +1,66 @@
+"""config.json: which models are refused, by field, and what is written is read as the same network."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+import collapse_jax as cj
+from collapse_jax.families import Transformer
+from collapse_jax.families.config_json import architecture_of, configuration, described
+
+GOLDEN = Path(__file__).parent / "golden" / "decoders"
+
+
+def copied(tmp_path, name):
+    return Path(shutil.copytree(GOLDEN / name, tmp_path / "model"))
+
+
+def changed(folder, **fields):
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({name: x for name, x in (config | fields).items() if x != "gone"}))
+
+
+@pytest.mark.parametrize(
+    "name, fields, words",
+    [
+        ("opt", {"architectures": ["BertModel"]}, "architectures = BertModel: one of GPT2LMHeadModel"),
+        ("opt", {"word_embed_proj_dim": 8}, "word_embed_proj_dim = 8: 16"),
+        ("opt", {"do_layer_norm_before": False}, "do_layer_norm_before = False: True"),
+        ("opt", {"vocab_size": 40}, r"embed_tokens.weight = \(37, 16\): \(40, 16\)"),
+        ("opt", {"num_hidden_layers": 3}, "with the tensor layers.2"),
+        ("opt", {"hidden_size": "gone"}, "hidden_size = nothing: given"),
+        ("opt", {"num_attention_heads": 3}, "family.heads = 3"),
+        ("gpt2", {"scale_attn_by_inverse_layer_idx": True}, "scale_attn_by_inverse_layer_idx = True"),
+        ("gpt2", {"n_embd": None}, "config.json = .*: numbers and names"),
+        ("gpt2", {"activation_function": ["relu"]}, "config.json = .*: numbers and names"),
+        ("gpt2", {"activation_function": "mish"}, "activation_function = mish: one of"),
+        ("llama", {"attention_bias": True}, "attention_bias = True: False"),
+        ("llama", {"rope_parameters": {"rope_type": "yarn"}}, "rope_type = yarn: one of default"),
+    ],
+)
+def test_models_that_this_decoder_does_not_cover_are_refused_by_field(tmp_path, name, fields, words):
+    folder = copied(tmp_path, name)
+    changed(folder, **fields)
+    with pytest.raises(cj.ConfigError, match=words):
+        Transformer.from_pretrained(folder)
+
+
+@pytest.mark.parametrize(
+    "name, fields",
+    [
+        ("opt", {}),
+        ("gpt2", {"activation": "gelu_exact", "norm_eps": 1e-6, "dropout": 0.2, "embedding_dropout": 0.1}),
+        ("llama", {"kv_heads": 1, "head": 6, "hidden": 20, "rope_theta": 500.0, "tied": True}),
+        ("llama", {"rope_scaling": ("llama3", 8.0, 1.0, 4.0, 512.0)}),
+        ("llama", {"rope_scaling": ("linear", 2.0)}),
+    ],
+)
+def test_what_is_written_is_read_as_the_same_network(tmp_path, name, fields):
+    family = Transformer.of(
+        name, **{"vocabulary": 30, "block": 16, "layers": 3, "width": 16, "heads": 2, "bos": 4, "context": 16, **fields}
+    )
+    (tmp_path / "config.json").write_text(json.dumps(configuration(family, name)))
+    found, again = described(tmp_path)
+    assert found == architecture_of(family) == name and again.shape == family.shape and (again.bos, again.context) == (4, 16)
