@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 import collapse_jax as cj
-from collapse_jax.engine.work import Settings, Work, first, record_shapes
+from collapse_jax.engine.inputs import record_shapes
+from collapse_jax.engine.work import Settings, Work, first
 from collapse_jax.metrics import reference
 from collapse_jax.metrics.columns import COLUMNS
 from collapse_jax.metrics.registry import DIRECTIONS, KINDS, Metric, of_kind

@@ -72,18 +72,20 @@ class Checkpoints:
         """The newest generation on disk, whole or not."""
         return max(self.generations(), default=None)
 
-    def save(self, generation: int, tree: Any, extra: dict[str, Any] | None = None) -> None:
+    def save(self, generation: int, tree: Any, extra: dict[str, Any] | None = None, rows: int | None = None) -> None:
         """Write `tree` in the background; its arrays are copied first, so they may be donated at once.
 
-        extra: JSON kept beside it. Raises OSError (or what Orbax makes of one, see `storage.writing`), also for the save before.
+        rows: how many rows of every leaf (None: all); extra: JSON kept beside it.
+        Raises OSError (or what Orbax makes of one, see `storage.writing`), also for the save before.
         """
         self.wait()
         if self.manager is None:
             self.manager = manager(self.folder, self.policy)
         leaves = named(tree)
-        data = {name: on_host(leaf) for name, leaf in leaves.items()}
+        data = {name: on_host(leaf, rows) for name, leaf in leaves.items()}
         own = {} if self.identity is None else {"identity": self.identity}
-        digests = {name: [*shape(leaf), digest(data[name])] for name, leaf in leaves.items()}
+        size = lambda leaf: list(leaf.shape) if rows is None else [rows, *leaf.shape[1:]]
+        digests = {name: [str(leaf.dtype), size(leaf), digest(data[name])] for name, leaf in leaves.items()}
         contents = {"leaves": digests, "extra": {**own, **(extra or {})}}
         filled = {name: value for name, value in data.items() if value.size}  # Orbax refuses empty arrays
         metadata = {**contents, "sha256": seal(contents)}
@@ -97,7 +99,7 @@ class Checkpoints:
         if pending is not None and not pending.result():
             raise OSError(f"a checkpoint was not written to {self.folder}")
 
-    def restore(self, abstract: Any, recorded: int | None = None) -> tuple[int, Any] | None:
+    def restore(self, abstract: Any, recorded: int | None = None, place: Any = None) -> tuple[int, Any] | None:
         """The newest generation that is whole, and its tree as `load` gives it; None: there is none.
 
         Newer ones that are truncated, lack parts, or whose digests differ are reported in a line and deleted, and so are
@@ -110,7 +112,7 @@ class Checkpoints:
                 damaged.append((generation, "has records before it that are gone or damaged"))
                 continue
             try:
-                found = generation, self.load(generation, abstract)
+                found = generation, self.load(generation, abstract, place)
                 break
             except Damaged as error:
                 damaged.append((generation, f"is damaged ({error.reason})"))
@@ -122,11 +124,12 @@ class Checkpoints:
             self.manager.reload()
         return found
 
-    def load(self, generation: int, abstract: Any) -> Any:
+    def load(self, generation: int, abstract: Any, place: Any = None) -> Any:
         """One generation's tree, bit by bit what was saved, in the structure of `abstract`.
 
         abstract: leaves with shape, dtype and, where wanted, sharding; other leaves come to the default device. It may lie
-        on other devices than the tree that was saved. Raises Damaged, or ConfigError where the tree saved is another one.
+        on other devices than the tree that was saved. place(value, like): what is made of a leaf in the host's memory, keys being
+        their data (None: `on_device`). Raises Damaged, or ConfigError where the tree saved is another one.
         """
         folder, leaves = self.folder / str(generation), named(abstract)
         contents = self.contents(generation)
@@ -143,7 +146,9 @@ class Checkpoints:
             if value is None or digest(np.asarray(value)) != saved[name][2]:
                 raise Damaged(folder, f"{name} is not what was saved")
             data[name] = value
-        return jax.tree.unflatten(jax.tree.structure(abstract), [on_device(data[name], leaf) for name, leaf in leaves.items()])
+        return jax.tree.unflatten(
+            jax.tree.structure(abstract), [(place or on_device)(data[name], leaf) for name, leaf in leaves.items()]
+        )
 
     def contents(self, generation: int) -> dict[str, Any]:
         """What a checkpoint says of itself: leaves by name (dtype, shape, digest) and `extra`. Raises Damaged."""
@@ -248,12 +253,20 @@ def data_shape(leaf: Any) -> tuple[tuple[int, ...], Any]:
     return bare.shape, bare.dtype
 
 
-def on_host(leaf: Any) -> np.ndarray:
-    """A leaf's own copy in host memory; a typed key as its data."""
-    value = np.asarray(jax.random.key_data(leaf) if is_key(leaf) else leaf)
-    return (
-        value if value.flags.owndata and value.flags.c_contiguous and isinstance(leaf, jax.Array) else np.array(value, order="C")
-    )
+def on_host(leaf: Any, rows: int | None = None) -> np.ndarray:
+    """A leaf's own copy in host memory, of its first rows (None: all); a typed key as its data."""
+    data = jax.random.key_data(leaf) if is_key(leaf) else leaf
+    if rows is None or rows == data.shape[0]:
+        value = np.asarray(data)
+        own = value.flags.owndata and value.flags.c_contiguous and isinstance(leaf, jax.Array)
+        return value if own else np.array(value, order="C")
+    out = np.empty((rows, *data.shape[1:]), data.dtype)
+    for shard in data.addressable_shards:
+        first, *others = shard.index
+        begin, end, _ = first.indices(data.shape[0])
+        if shard.replica_id == 0 and begin < rows:
+            out[(slice(begin, min(end, rows)), *others)] = np.asarray(shard.data)[: rows - begin]
+    return out
 
 
 def key_impl(like: Any) -> Any:

@@ -2,15 +2,18 @@
 
 import functools
 import hashlib
+import importlib.util
 import os
 import platform
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 
 from collapse_jax.checks import whole
+from collapse_jax.errors import ConfigError
 
 CACHE = {  # everything is worth keeping: the smallest program here takes longer to compile than to read
     "jax_persistent_cache_min_compile_time_secs": 0,
@@ -95,3 +98,37 @@ def select(devices: int | None) -> list[Any]:
         return there
     whole("devices", devices, 1, len(there), ", the devices there are")
     return there[:devices]
+
+
+def of_topology(name: str, devices: int | None) -> list[Any]:
+    """The devices (None: all) of a TPU slice of this name, which is only described: programs are compiled for them by libtpu.
+
+    Raises ConfigError without libtpu, or where it knows no such slice.
+    """
+    from jax.experimental import topologies
+
+    quiet = {"TPU_SKIP_MDS_QUERY": "1", "TPU_WORKER_HOSTNAMES": "localhost", "TPU_ACCELERATOR_TYPE": "v5litepod-8"}
+    for variable, value in quiet.items():  # no metadata server is asked, and nothing said of it
+        os.environ.setdefault(variable, value)
+    if setting("jax_platforms") is None:
+        jax.config.update("jax_platforms", "cpu")  # else libtpu would look for chips
+    if importlib.util.find_spec("libtpu") is None:
+        raise ConfigError("topology", name, "left out: it needs libtpu (pip install 'collapse_jax[tpu]')")
+    try:
+        there = list(topologies.get_topology_desc(platform="tpu", topology_name=name).devices)
+    except Exception as error:  # of several kinds, by what is wrong with the name
+        text = " ".join(str(error).split())[:100]
+        raise ConfigError("topology", name, f"a slice such as v5e:2x4, v6e:2x2 or v4:2x2x1 ({text})") from None
+    if devices is not None:
+        whole("devices", devices, 1, len(there), f", the devices of {name}")
+    return there[:devices]
+
+
+def memory(devices: Sequence[Any]) -> int | None:
+    """Bytes that one of these devices has: as it says itself, or of a CPU its share of the machine's; None where it is not known."""
+    if devices[0].platform == "cpu":
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // len(devices)
+    try:
+        return int(devices[0].memory_stats()["bytes_limit"])
+    except (jax.errors.JaxRuntimeError, NotImplementedError, KeyError, TypeError, ValueError, AttributeError):
+        return None  # devices that are only described have none; their compiler knows

@@ -48,3 +48,34 @@ def padded(chains: Any, plan: parallel.Layout) -> Any:
         return x[jnp.asarray(np.where(index < x.shape[0], index, 0))].reshape(plan.chunks, plan.chunk, *x.shape[1:])
 
     return jax.tree.map(pad, chains)
+
+
+def joined(work: Any, group: Any) -> Any:
+    """Chains of a group of `engine.work.Work` before generation 0, where a chain's model lies on several devices.
+
+    Leaves [chunks, chunk, ...]; they come by way of the host's memory, for no device has room for all of them.
+    """
+    plan = work.layout(group)
+    blocks, seeds = [], []
+    for i in group.indices:
+        blocks.append((work.real(i), *work.foundation(i)))
+        seeds.append(work.seed_of(i))
+    ids = np.split(plan.chain_ids, np.cumsum(plan.per_experiment)[:-1] * plan.chunk)
+    keys = jnp.concatenate([work.keys(own, seed) for own, seed in zip(ids, seeds, strict=True)])
+
+    def wide(*leaves: Any) -> np.ndarray:
+        rows = np.concatenate([leaf[own] for leaf, own in zip(leaves, ids, strict=True)])
+        rows = rows[np.minimum(np.arange(plan.chunks * plan.chunk), len(rows) - 1)]
+        return rows.reshape(plan.chunks, plan.chunk, *rows.shape[1:])
+
+    real, params, *rest = jax.tree.map(wide, *blocks)
+    inputs = jax.device_put(padded(keys, plan), plan.sharding), jax.device_put(real, plan.sharding)
+    inputs = *inputs, jax.device_put(params, plan.of_params(params)), *jax.device_put(rest, plan.sharding)
+    experiments, shared, owner = work.arguments(group, None)[:3]
+
+    def make(mine: Experiment, shared: Any, inputs: Any) -> Chain:
+        return parallel.over_chains(lambda own, _: begun(mine, shared, *own), plan)(inputs, 0)
+
+    program, arguments = parallel.spread(make, plan), (experiments, shared, owner, inputs)
+    out = plan.of_chains(jax.eval_shape(program, *arguments))
+    return parallel.compile_program(program, arguments, out=out)(*arguments)

@@ -109,11 +109,11 @@ class Run:
             if generation not in there:
                 raise ConfigError("generation", generation, "one with a checkpoint: " + (", ".join(map(str, there)) or "none"))
             plan = work.layout(group)
-            chains = checkpoints.load(generation, runner.saved_shape(work, group))
+            chains = checkpoints.load(generation, runner.saved_shape(work, group), lambda value, like: value)
         finally:
             checkpoints.close()
         rows = plan.rows(group.indices.index(self.first + experiment))
-        return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[rows], chains.params)
+        return jax.tree.map(lambda x: jax.numpy.asarray(x.reshape(-1, *x.shape[2:])[rows]), chains.params)
 
 
 def run(
@@ -129,6 +129,7 @@ def run(
     chunk: int | None = None,
     base: Any = None,
     controls: int = 0,
+    fsdp: int = 1,
 ) -> Run:
     """Run every experiment with `chains` chains and write the run to `out`; where that run was begun, go on with it.
 
@@ -141,7 +142,7 @@ def run(
     """
     machine.prepare(devices)
     grid = listed(experiments)
-    settings = Settings(chains, seed, parallelism, stride, keep, chunk, controls)
+    settings = Settings(chains, seed, parallelism, stride, keep, chunk, controls, fsdp)
     folder = Path(out)
     return started(Work(grid, settings, machine.select(devices), base=base_of(base)), folder)
 
@@ -250,7 +251,7 @@ def compare(config: dict[str, Any], work: Work) -> None:
     now: dict[str, Any] = {"experiments": [to_json(e) for e in work.experiments], "settings": dataclasses.asdict(work.settings)}
     then: dict[str, Any] = {"experiments": config["experiments"], "settings": dataclasses.asdict(work.settings)}
     for name in DECISIVE:
-        then["settings"][name] = config["settings"].get(name)
+        then["settings"][name] = config["settings"].get(name, getattr(Settings(), name))
     if work.base is not None and not config.get("base"):
         now["base"], then["base"] = "given", "none"
     now["weights"], then["weights"] = digests(work), config.get("weights", {})

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import polars as pl
 
-from collapse_jax.engine.checkpoint import Checkpoints
+from collapse_jax.engine.checkpoint import Checkpoints, on_device
 from collapse_jax.engine.grid import Group
 from collapse_jax.engine.progress import Progress
 from collapse_jax.engine.records import INDEX, Records, frame
@@ -57,7 +57,6 @@ def run_group(work: Work, group: Group, folder: Path, records: Records, progress
         arguments = work.arguments(group, chains)
         del chains
         program = work.program(group, arguments)
-        trimmed = jax.jit(lambda chains: jax.tree.map(lambda x: x[: plan.used], chains))
         longest, rhythm = work.buffer(group), chosen.rhythm(work.settled[group.indices[0]])
         steps = longest if work.settings.stride else min(FIRST_VISIT, longest)
         while done < generations:
@@ -76,7 +75,7 @@ def run_group(work: Work, group: Group, folder: Path, records: Records, progress
                 index = np.repeat(np.asarray(group.indices, np.int32), plan.counts)
                 chain = np.concatenate([np.arange(count, dtype=np.int32) for count in plan.counts])
                 records.write(group.name, done + 1, done + steps, frame(host, index, chain, done + 1, rhythm))
-                checkpoints.save(done + steps, chains if plan.used == plan.chunks else trimmed(chains))
+                checkpoints.save(done + steps, chains, rows=plan.used)
             saving = time.monotonic() - written
             done += steps
             progress.advance(bar, steps)
@@ -105,19 +104,16 @@ def restored(work: Work, group: Group, checkpoints: Checkpoints, recorded: int) 
     plan = work.layout(group)
     if checkpoints.latest() is None:
         return -1, None
-    found = checkpoints.restore(saved_shape(work, group), recorded)
-    if found is None:
-        return -1, None
-    generation, chains = found
     places = np.where(np.arange(plan.chunks) < plan.used, np.arange(plan.chunks), 0)
-    pad = jax.jit(lambda chains: jax.tree.map(lambda x: x[places], chains))
-    return generation, jax.device_put(pad(chains), plan.sharding)
+    place = lambda value, like: on_device(value[places], like)  # its sharding is that of chains with their padding
+    return checkpoints.restore(saved_shape(work, group), recorded, place) or (-1, None)
 
 
 def saved_shape(work: Work, group: Group) -> Any:
-    """The shapes a checkpoint has: the group's chains without the padding that depends on the devices."""
+    """The shapes a checkpoint has: the group's chains without the padding that depends on the devices, where they lie with it."""
     used = work.layout(group).used
-    return jax.tree.map(lambda s: jax.ShapeDtypeStruct((used, *s.shape[1:]), s.dtype), work.abstract_chains(group))
+    shape = lambda s: jax.ShapeDtypeStruct((used, *s.shape[1:]), s.dtype, sharding=s.sharding)
+    return jax.tree.map(shape, work.abstract_chains(group))
 
 
 def on_host(value: Any, plan: Any) -> np.ndarray:

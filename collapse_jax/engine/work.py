@@ -1,6 +1,5 @@
 """What a run is to compute, settled before anything is compiled: groups, layouts, shared arrays and programs."""
 
-import dataclasses
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,15 +13,15 @@ from collapse_jax.checks import choice, whole
 from collapse_jax.engine import parallel
 from collapse_jax.engine.checkpoint import Preservation
 from collapse_jax.engine.controls import OTHER, beside, controls_of
-from collapse_jax.engine.founding import begun, found_shapes, founded, padded, real
-from collapse_jax.engine.grid import Group, columns, founding, grouped, identity, settle, snake, stack
+from collapse_jax.engine.founding import begun, found_shapes, founded, joined, padded, real
+from collapse_jax.engine.grid import Group, columns, founding, grouped, identity, settle, stack
+from collapse_jax.engine.inputs import check_base, check_finite, check_metrics, record_bytes
 from collapse_jax.engine.serial import config_hash, to_json
 from collapse_jax.errors import ConfigError
-from collapse_jax.experiment import Chain, Experiment, advance
+from collapse_jax.experiment import Chain, Experiment
 from collapse_jax.metrics import chosen
-from collapse_jax.metrics.chosen import parsed
 
-DECISIVE = ("chains", "seed", "chunk", "controls")  # settings that change results; devices, stride and keep do not
+DECISIVE = ("chains", "seed", "chunk", "controls", "fsdp")  # settings that change results; devices, stride and keep do not
 GIVEN = "given"  # to the run, not by a family
 LONGEST = 1024  # generations in one visit's buffer, at most
 BUFFER = 2**26  # bytes of records a device may hold before it shows them to the host
@@ -30,7 +29,7 @@ BUFFER = 2**26  # bytes of records a device may hold before it shows them to the
 
 @dataclass(frozen=True)
 class Settings:
-    """How a grid is run: what `collapse run` takes as engine flags. `chunk` None: each family's own."""
+    """How a grid is run: what `collapse run` takes as engine flags. `chunk` None: each family's own; fsdp: devices a model lies on."""
 
     chains: int = 8
     seed: int = 0
@@ -39,6 +38,13 @@ class Settings:
     keep: str | None = None
     chunk: int | None = None
     controls: int = 0
+    fsdp: int = 1
+
+    @property
+    def decisive(self) -> list[Any]:
+        """Values of the settings that change results, in the order of DECISIVE; one that came later only where it is in use."""
+        values = [getattr(self, name) for name in DECISIVE]
+        return values if self.fsdp > 1 else values[:-1]
 
     def validate(self) -> None:
         """Raise ConfigError where a number is out of range."""
@@ -48,6 +54,7 @@ class Settings:
             "seed": (0, 2**32 - 1),
             "stride": (1, LONGEST),
             "chunk": (1, 2**24),
+            "fsdp": (1, 2**16),
         }
         for name, (least, most) in bounds.items():
             value = getattr(self, name)
@@ -68,6 +75,7 @@ class Work:
     folder: Path | None = None
     base: Any = None
     chunks: dict[str, int] = field(default_factory=dict)  # what an earlier start of this run chose
+    described: bool = False  # the devices are only described: programs can be compiled for them, nothing be placed on them
 
     def __post_init__(self) -> None:
         if not self.experiments:
@@ -77,10 +85,13 @@ class Work:
         self.controls, self.controlled = controls_of(self.experiments, self.settled) if self.settings.controls else ([], [])
         self.settled, aside = beside(self.settled, self.controls)
         self.settled += aside
+        for e in self.settled:
+            if self.settings.fsdp > 1 and not e.family.neural:
+                raise ConfigError("fsdp", self.settings.fsdp, f"1: the models of {type(e.family).__name__} are small")
         self.groups = grouped(self.settled)
         self.columns = [columns(experiment) for experiment in self.experiments]
         experiments = [to_json(e) for e in self.experiments]
-        self.identity = config_hash([experiments, [getattr(self.settings, name) for name in DECISIVE]])
+        self.identity = config_hash([experiments, self.settings.decisive])
         self.compiled: dict[Any, Any] = {}
         self.tables: dict[Any, Any] = {}
         self.founded: dict[Any, Any] = {}
@@ -95,7 +106,7 @@ class Work:
             if limit is not None and max(size, extra) > limit:
                 raise ConfigError("samples", original.samples, f"at most {limit}, the size of the real data set")
             if experiment.start == "base" or self.weights_of(experiment) is not None:
-                self.check_base(experiment)
+                check_base(experiment, shared)
             founding(experiment)
         if self.base is not None and all(e.start != "base" for e in self.settled):
             raise ConfigError("base", "given", 'left out: no experiment has start="base"')
@@ -107,35 +118,26 @@ class Work:
                 checked.add(alike)
                 check_metrics(e, self.shared(e))
 
-    def check_base(self, experiment: Experiment) -> None:
-        """Raise ConfigError unless there are base parameters, and of this experiment's family."""
-        base = self.shared(experiment).get("base")
-        if base is None:
-            allowed = "used together with base weights: run(..., base=params or a folder), or a family with weights"
-            raise ConfigError("start", "base", allowed)
-        wanted = jax.eval_shape(lambda: experiment.family.init(jax.random.key(0), {}))
-        shapes = lambda tree: {jax.tree_util.keystr(path): np.shape(x) for path, x in jax.tree_util.tree_leaves_with_path(tree)}
-        have, want = shapes(base), shapes(wanted)
-        for name in sorted({*have, *want}):
-            if have.get(name) != want.get(name):
-                raise ConfigError(f"base{name}", have.get(name, "nothing"), f"of shape {want.get(name)}, as the family has it")
-
     def shared(self, experiment: Experiment) -> Any:
         """The arrays that all chains of an experiment share, loaded once and placed on every device: the source's, and weights."""
         structure: Any = jax.tree.structure(experiment.source)
         weights = self.weights_of(experiment)
-        everywhere = parallel.layout([1], 1, self.devices, self.settings.parallelism).everywhere
+        plan = parallel.layout([1], 1, self.devices, self.settings.parallelism, fsdp=self.settings.fsdp)
         if structure not in self.tables:
             tables = dict(experiment.source.load(self.folder))
             check_finite(experiment, tables)
             for e in self.settled:
                 if jax.tree.structure(e.source) == structure:
                     tables |= {name: table for name, table in chosen.tables(e, tables).items() if name not in tables}
-            self.tables[structure] = jax.device_put(tables, everywhere)
+            self.tables[structure] = self.place(tables, plan.everywhere)
         if weights is not None and weights not in self.tables:
             base = self.base if weights == GIVEN else experiment.family.pretrained()
-            self.tables[weights] = {"base": jax.device_put(base, everywhere)}
+            self.tables[weights] = {"base": self.place(base, plan.of_params(base, chains=False))}
         return self.tables[structure] | self.tables.get(weights, {})
+
+    def place(self, tree: Any, where: Any) -> Any:
+        """Arrays on their devices; of devices that are only described, the arrays as they are."""
+        return tree if self.described else jax.device_put(tree, where)
 
     def weights_of(self, experiment: Experiment) -> str | None:
         """Where an experiment's base parameters come from: given to the run, the folder of its family, or nowhere."""
@@ -145,8 +147,8 @@ class Work:
 
     def chunk(self, experiment: Experiment) -> int:
         """Chains vmapped together: the user's, what this run chose before, or the family's; at least 8 chunks if possible."""
-        if self.settings.chunk is not None:
-            return min(self.settings.chunk, self.settings.chains)
+        if self.settings.chunk is not None or self.settings.fsdp > 1:
+            return min(self.settings.chunk or 1, self.settings.chains)
         wanted = experiment.family.chunk(max(experiment.samples.capacity, 1), self.devices[0].platform)
         return max(1, min(wanted, self.settings.chains // 8))
 
@@ -156,7 +158,7 @@ class Work:
         chunk = self.chunks.get(group.name) or self.chunk(e)
         lapack = e.family.lapack or chosen.calls_lapack(e)
         counts = [self.chains_of(i) for i in group.indices]
-        return parallel.layout(counts, chunk, self.devices, s.parallelism, lapack)
+        return parallel.layout(counts, chunk, self.devices, s.parallelism, lapack, s.fsdp)
 
     def chains_of(self, index: int) -> int:
         """How many chains an experiment has: as many as the run asks for, or as many control chains."""
@@ -194,18 +196,20 @@ class Work:
     def arguments(self, group: Group, chains: Any) -> tuple[Any, ...]:
         """Arguments of the group's program, placed: experiments, shared, owner, chains, first generation, steps."""
         plan = self.layout(group)
-        place = jax.device_put
-        owner = place(plan.owner, plan.sharding)
-        numbers = (place(jnp.int32(0), plan.everywhere), place(jnp.int32(1), plan.everywhere))
         shared = self.shared(first(group.experiments))
-        return (place(group.experiments, plan.everywhere), shared, owner, chains, *numbers)
+        numbers = [self.place(jnp.int32(x), plan.everywhere) for x in (0, 1)]
+        owner = self.place(plan.owner, plan.sharding)
+        arguments = (self.place(group.experiments, plan.everywhere), shared, owner, chains, *numbers)
+        return parallel.described(arguments, plan) if self.described else arguments
 
     def program(self, group: Group, arguments: tuple[Any, ...]) -> Any:
         """The compiled `advance` of the group: one per signature."""
         if group.name not in self.compiled:
-            function = parallel.visit(self.layout(group), self.buffer(group))
-            light = self.layout(group).vmapped and not group.experiments.family.neural
-            self.compiled[group.name] = parallel.compile_program(function, arguments, donate=(3,), light=light)
+            plan = self.layout(group)
+            function = parallel.visit(plan, self.buffer(group))
+            light = plan.vmapped and not group.experiments.family.neural and self.devices[0].platform == "cpu"
+            out = (plan.of_chains(arguments[3]), plan.sharding) if plan.fsdp > 1 else None
+            self.compiled[group.name] = parallel.compile_program(function, arguments, donate=(3,), light=light, out=out)
         return self.compiled[group.name]
 
     def abstract_chains(self, group: Group) -> Any:
@@ -213,8 +217,8 @@ class Work:
         plan = self.layout(group)
         e = first(group.experiments)
         state = jax.eval_shape(lambda: self.begun_shape(e))
-        shape = lambda s: jax.ShapeDtypeStruct((plan.chunks, plan.chunk, *s.shape), s.dtype, sharding=plan.sharding)
-        return jax.tree.map(shape, state)
+        wide = jax.tree.map(lambda s: jax.ShapeDtypeStruct((plan.chunks, plan.chunk, *s.shape), s.dtype), state)
+        return jax.tree.map(parallel.lying, wide, plan.of_chains(wide))
 
     def begun_shape(self, e: Experiment) -> Chain:
         return begun(e, self.shared(e), jax.random.key(0), *found_shapes(e, self.shared(e), jax.random.key(0)))
@@ -222,6 +226,8 @@ class Work:
     def begin(self, group: Group) -> Any:
         """The group's chains before generation 0, whose fit their arms share: leaves [chunks, chunk, ...], placed."""
         plan = self.layout(group)
+        if plan.fsdp > 1:
+            return joined(self, group)
 
         @jax.jit
         def make(e: Experiment, shared: Any, keys: Any, *foundation: Any) -> Any:
@@ -262,6 +268,8 @@ class Work:
         """`function(origin, shared, key)` for every chain, over all devices; its results are gathered on the first."""
         program, arguments = self.founding_program(function, i)
         chains, out = self.chains_of(i), program(*arguments)
+        if self.settings.fsdp > 1:  # no device has room for all models
+            return jax.tree.map(lambda x: np.asarray(x).reshape(-1, *x.shape[2:])[:chains], out)
         flat = jax.jit(lambda out: jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:chains], out))
         return flat(jax.device_put(out, self.devices[0]))
 
@@ -272,13 +280,15 @@ class Work:
         """
         s, origin = self.settings, founding(self.settled[i])
         most = max(s.chains, s.controls if self.controls else 0)
-        plan = parallel.layout([most], self.chunk(origin), self.devices, s.parallelism, origin.family.lapack)
-        stacked = jax.device_put(stack([origin]), plan.everywhere)
+        plan = parallel.layout([most], self.chunk(origin), self.devices, s.parallelism, origin.family.lapack, s.fsdp)
+        stacked = self.place(stack([origin]), plan.everywhere)
         keys = self.keys(np.minimum(plan.chain_ids, self.chains_of(i) - 1), self.seed_of(i))
-        inputs = jax.device_put(padded(keys, plan), plan.sharding)
+        inputs = self.place(padded(keys, plan), plan.sharding)
         needed = -(-self.chains_of(i) // plan.chunk)
         owner = np.where(np.arange(plan.chunks) < needed, plan.owner, -1)
-        arguments = (stacked, self.shared(origin), jax.device_put(owner, plan.sharding), inputs)
+        arguments = (stacked, self.shared(origin), self.place(owner, plan.sharding), inputs)
+        if self.described:
+            arguments = parallel.described(arguments, plan)
         structure = (function.__name__, jax.tree.structure(origin), str(jax.tree.map(np.shape, origin)))
         if structure not in self.compiled:
 
@@ -286,18 +296,10 @@ class Work:
             def fits(mine: Experiment, shared: Any, keys: Any) -> Any:
                 return parallel.over_chains(lambda key, _: function(mine, shared, key), plan)(keys, 0)
 
-            self.compiled[structure] = parallel.compile_program(parallel.spread(fits, plan), arguments)
+            whole = parallel.spread(fits, plan)
+            out = plan.of_found(jax.eval_shape(whole, *arguments)) if plan.fsdp > 1 and function is founded else None
+            self.compiled[structure] = parallel.compile_program(whole, arguments, out=out)
         return self.compiled[structure], arguments
-
-
-def check_finite(e: Experiment, tables: Any) -> None:
-    """Raise ConfigError where real data is no number: in the source's own tables, or among a thousand of its samples."""
-    n = min(max(e.samples.capacity, 1), 1000)
-    drawn = jax.jit(e.source.draw, static_argnums=1)(jax.random.key(0), n, tables)
-    for name, values in {**{f".{name}": x for name, x in tables.items()}, "": drawn}.items():
-        floats = [x for x in jax.tree.leaves(values) if jnp.issubdtype(jnp.asarray(x).dtype, jnp.inexact)]
-        if not all(bool(jnp.all(jnp.isfinite(jnp.asarray(x)))) for x in floats):
-            raise ConfigError(f"source{name}", snake(e.source), "finite numbers; this data has NaN or infinity in it")
 
 
 def first(experiments: Experiment) -> Experiment:
@@ -312,31 +314,3 @@ def listed(experiments: Any) -> list[Any]:
     if isinstance(experiments, str) or not isinstance(experiments, Iterable):
         raise ConfigError("experiments", repr(experiments), "an Experiment or a list of them")
     return list(experiments)
-
-
-def record_shapes(e: Experiment, shared: Any) -> dict[str, Any]:
-    """The shapes of one chain's record of one generation, by column."""
-
-    def one() -> Any:
-        key = jax.random.key(0)
-        return advance(e, shared, begun(e, shared, key, *found_shapes(e, shared, key)), jnp.int32(0))[1]
-
-    return jax.eval_shape(one)
-
-
-def check_metrics(e: Experiment, shared: Any) -> None:
-    """Raise ConfigError where an experiment asks for a metric that its family does not give."""
-    if not isinstance(e.metrics, str):
-        own = set(record_shapes(dataclasses.replace(e, metrics="default"), shared)) - {"sample"}
-        known = own | set(chosen.fitting(e))
-        for text in e.metrics:
-            name, every = parsed(text)
-            if name not in known:
-                raise ConfigError("metrics", name, "among " + ", ".join(sorted(known)))
-            if every > 1 and name in own:
-                raise ConfigError("metrics", text, f"{name}: it is measured anyway")
-
-
-def record_bytes(e: Experiment, shared: Any) -> int:
-    """Bytes of one chain's record of one generation."""
-    return sum(int(np.prod(s.shape)) * s.dtype.itemsize for s in record_shapes(e, shared).values())

@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from collapse_jax import sharding
 from collapse_jax.decoding import Beam, penalise, side_of
 from collapse_jax.families import network
 from collapse_jax.families.network import Layer, Shape
@@ -65,7 +66,7 @@ def attended(layer: Layer, x: Array, prompt: Any, own: Any, lineage: Array, t: A
     spread = jnp.where(mine, share[..., c:].reshape(b, kv, w, -1, steps, 1), 0).reshape(b, kv, -1, steps * w)
     mixed = jnp.einsum("bkxl,bkld->bkxd", share[..., :c], prompt[1]) + jnp.einsum("bkxy,bkyd->bkxd", spread, values)
     mixed = jnp.swapaxes(mixed.reshape(b, kv, w, -1, s.head), 1, 2)
-    return layer.feed(x + layer.out(mixed.reshape(b * w, -1))), (keys, values)
+    return layer.feed(x + layer.out(sharding.columns(mixed.reshape(b * w, -1)))), (keys, values)
 
 
 def searched(key: Array, params: Any, shape: Shape, read: Array, new: int, rule: Beam, first: int = 0) -> Array:

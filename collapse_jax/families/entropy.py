@@ -5,6 +5,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from collapse_jax import sharding
+
 Array = jax.Array
 ROWS = 256  # rows of logits at a time: at a vocabulary of 1,024 they stay in a core's own cache
 
@@ -24,11 +26,18 @@ def nll(hidden: Array, matrix: Array, targets: Array) -> Array:
 
     def some(item: tuple[Array, Array]) -> Array:
         h, target = item
-        logits = jnp.matmul(h, matrix.T.astype(h.dtype)).astype(jnp.float32)
-        chosen = jnp.take_along_axis(logits, target[:, None], axis=1)[:, 0]
-        return jax.nn.logsumexp(logits, axis=1) - chosen
+        logits = sharding.columns(jnp.matmul(h, matrix.T.astype(h.dtype)).astype(jnp.float32))
+        return jax.nn.logsumexp(logits, axis=1) - at(logits, target)[:, 0]
 
+    hidden, targets = sharding.whole((hidden, targets))
     return jax.lax.map(some, (hidden.reshape(-1, rows, d), targets.reshape(-1, rows))).reshape(n)
+
+
+def at(logits: Array, target: Array) -> Array:
+    """The logit of every row's target: [n, 1]. Of logits that lie in columns on several devices, without bringing them together."""
+    if sharding.parts() == 1:
+        return jnp.take_along_axis(logits, target[:, None], axis=1)
+    return jnp.sum(jnp.where(jnp.arange(logits.shape[1]) == target[:, None], logits, 0), axis=1, keepdims=True)
 
 
 @jax.custom_vjp
@@ -40,22 +49,23 @@ def weighted_nll(hidden: Array, matrix: Array, targets: Array, weight: Array) ->
 def forward(hidden: Array, matrix: Array, targets: Array, weight: Array) -> tuple[Array, Any]:
     n, d = hidden.shape
     rows = rows_of(n)
+    hidden, targets, weight = sharding.whole((hidden, targets, weight))
     cast = matrix.astype(hidden.dtype)
     split = lambda x: x.reshape(-1, rows, *x.shape[1:])
 
     def some(grad: Array, item: Any) -> tuple[Array, Any]:
         h, target, w = item
-        logits = jnp.matmul(h, cast.T).astype(jnp.float32)
+        logits = sharding.columns(jnp.matmul(h, cast.T).astype(jnp.float32))
         top = jnp.max(logits, axis=1, keepdims=True)
         exp = jnp.exp(logits - top)
         total = jnp.sum(exp, axis=1, keepdims=True)
-        chosen = jnp.take_along_axis(logits, target[:, None], axis=1)
+        chosen = at(logits, target)
         loss = jnp.sum(w[:, None] * (jnp.log(total) + top - chosen))
         # The slope is share · exp less w at the targets: shares scale rows of the small factors, so that exp is read and never rewritten.
         share, exp = w[:, None] / total, exp.astype(h.dtype)
         inward = jnp.matmul(exp, cast) * share.astype(h.dtype)
         # The gradient is gathered the other way round: exp.T @ h runs at a third of the speed of h.T @ exp.
-        return grad + jnp.matmul((h * share.astype(h.dtype)).T, exp).astype(jnp.float32), (loss, inward)
+        return sharding.columns(grad + jnp.matmul((h * share.astype(h.dtype)).T, exp).astype(jnp.float32)), (loss, inward)
 
     grad, (loss, inward) = jax.lax.scan(some, jnp.zeros(matrix.T.shape), (split(hidden), split(targets), split(weight)))
     direct = weight[:, None].astype(hidden.dtype)

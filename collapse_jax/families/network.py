@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from collapse_jax import sharding
+
 Array = jax.Array
 Cache = tuple[tuple[Array, Array], ...]  # per layer: keys [batch, kv, head, length], values [batch, kv, length, head]
 UNROLLED = 4  # layers up to which they are written out: a loop over layers copies every layer's weights
@@ -140,7 +142,7 @@ class Layer(nnx.Module):
         scores = jnp.einsum("bkgd,bkdl->bkgl", q, keys) * self.shape.head**-0.5
         scores = jnp.where(jnp.arange(keys.shape[3]) <= t, scores.astype(jnp.float32), -jnp.inf)
         mixed = jnp.einsum("bkgl,bkld->bkgd", jax.nn.softmax(scores).astype(x.dtype), values)
-        return self.feed(x + self.out(mixed.reshape(x.shape[0], -1))), (keys, values)
+        return self.feed(x + self.out(sharding.columns(mixed.reshape(x.shape[0], -1)))), (keys, values)
 
 
 class Ends(nnx.Module):
@@ -208,14 +210,16 @@ def read(params: Any, shape: Shape, tokens: Array, key: Array | None = None, kep
     Those are a pair [layers, batch, length, kv_heads, head]. With a key, by dropout.
     """
     outer, batch = ends(params, shape), tokens.shape[0]
-    x = dropped(outer.embed(tokens, jnp.arange(tokens.shape[1])), shape.embedding_dropout, key, 1000)
+    x = sharding.rows(outer.embed(sharding.rows(tokens), jnp.arange(tokens.shape[1])))
+    x = dropped(x, shape.embedding_dropout, key, 1000)
 
     def one(flat: Array, item: Any) -> tuple[Array, Any]:
         own, i = item
+        own = sharding.gathered(own, shape.dtype)
         flat, made = bound(Layer, shape, own)(flat, batch, None if key is None else jax.random.fold_in(key, i))
         return flat, made if kept else None
 
-    body = jax.checkpoint(one) if shape.remat else one
+    body = jax.checkpoint(one) if shape.remat else sharding.layerwise(one)
     unroll = shape.layers if shape.layers <= UNROLLED else 1
     flat, made = jax.lax.scan(body, x.reshape(-1, shape.width), (params["layers"], jnp.arange(shape.layers)), unroll=unroll)
     return outer.norm(flat).reshape(x.shape), made

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import optax
 from jax.flatten_util import ravel_pytree
 
+from collapse_jax import sharding
 from collapse_jax.checks import choice, number, whole
 from collapse_jax.data import Slots
 from collapse_jax.errors import ConfigError
@@ -109,12 +110,17 @@ class Trained:
         every = jnp.maximum(1, steps // self.evaluations)
         looks = self.select == "best" or self.patience is not None
 
-        # One vector for all parameters: one kernel an update where a tree of them would take thirty.
-        start, tree = ravel_pytree(params)
-        adam = self.optimiser(start.dtype)
+        if sharding.parts() == 1:  # one vector for all parameters: one kernel an update where a tree of them would take thirty
+            start, tree = ravel_pytree(params)
+        else:
+            start, tree = sharding.split(params), lambda params: params
+        adam = self.optimiser(jax.tree.leaves(start)[0].dtype)
 
-        def slope_of(flat: Array, samples: Array, noise: Array) -> tuple[Array, Array]:
-            some = lambda part, noise: jax.value_and_grad(lambda flat: loss(tree(flat), part, noise))(flat)
+        def slope_of(flat: Any, samples: Array, noise: Array) -> tuple[Array, Any]:
+            def some(part: Array, noise: Array) -> tuple[Array, Any]:
+                value, slope = jax.value_and_grad(lambda flat: loss(tree(flat), sharding.rows(part), noise))(flat)
+                return value, sharding.split(slope)
+
             if slices == 1:
                 return some(samples, noise)
 
@@ -123,7 +129,8 @@ class Trained:
                 return jax.tree.map(jnp.add, total, some(part, jax.random.fold_in(noise, i))), None
 
             parts = samples.reshape(slices, b // slices, *samples.shape[1:])
-            total = jax.lax.scan(add, (jnp.zeros(()), jnp.zeros_like(flat)), (jnp.arange(slices), parts))[0]
+            none = (jnp.zeros(()), jax.tree.map(jnp.zeros_like, flat))
+            total = jax.lax.scan(add, none, (jnp.arange(slices), parts))[0]
             return jax.tree.map(lambda x: x / slices, total)
 
         def step(carry: Any) -> Any:
@@ -135,15 +142,18 @@ class Trained:
                 samples = redraw(jax.random.fold_in(noise, 2**30), samples)
             value, slope = slope_of(flat, samples, noise)
             update, state = adam.update(slope, state, flat)
-            flat = flat - (self.rate(i, steps) * update).astype(flat.dtype)
+            rate = self.rate(i, steps)
+            flat = jax.tree.map(lambda x, change: x - (rate * change).astype(x.dtype), flat, update)
+            flat, state = sharding.split((flat, state))
             begun = i % per_pass == 0 if self.patience is not None else i == jnp.maximum(0, steps - per_pass)
             total = jnp.where(begun, 0.0, total) + value.astype(total.dtype)
             if looks:
                 look = ((i + 1) % every == 0) | (i + 1 == steps)
-                score = jax.lax.cond(look, lambda flat: validation(tree(flat)).astype(jnp.float32), lambda flat: worst, flat)
-                better = score < best
+                looked = lambda flat: validation(tree(flat)).astype(jnp.float32)
+                score = jax.lax.cond(sharding.anywhere(look), looked, lambda flat: worst, flat)
+                better = look & (score < best)
                 best = jnp.where(better, score, best)
-                found = jnp.where(better, flat, found) if self.select == "best" else None
+                found = chosen(better, flat, found) if self.select == "best" else None
                 stalled = jnp.where(better, 0, stalled + look)
             return i + 1, flat, state, order, total, best, found, stalled, sound & jnp.isfinite(value)
 
@@ -153,15 +163,20 @@ class Trained:
             waiting = True if self.patience is None else carry[-2] < self.patience
             return (carry[0] < steps) & waiting
 
-        none: Any = start if self.select == "best" else None
+        first: Any = start if self.select == "best" else None
         order, zero = jnp.zeros(train.weight.shape, jnp.int32), jnp.int32(0)
-        begin = (zero, start, adam.init(start), order, jnp.float32(0), worst, none, zero, jnp.bool_(True))
-        done, flat, _, _, total, best, found, _, sound = jax.lax.while_loop(goes_on, step, begin)
+        begin = (zero, start, adam.init(start), order, jnp.float32(0), worst, first, zero, jnp.bool_(True))
+        done, flat, _, _, total, best, found, _, sound = sharding.while_loop(goes_on, step, begin)
         last = (done - 1) % per_pass + 1 if self.patience is not None else jnp.minimum(per_pass, steps)
         info = {"train_loss": total / last, "steps": done}
         if looks:
             info["validation_loss"] = best
-        return tree(jnp.where(sound, found if self.select == "best" else flat, jnp.nan)), info
+        return tree(chosen(sound, found if self.select == "best" else flat, jax.tree.map(lambda x: jnp.nan, flat))), info
+
+
+def chosen(condition: Array, one: Any, other: Any) -> Any:
+    """`jnp.where` over trees."""
+    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), one, other)
 
 
 def passed(key: Array, train: Slots) -> Array:
