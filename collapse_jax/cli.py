@@ -1,85 +1,19 @@
-"""The command `collapse`: demo, run, resume, plan, report, profile, export, ls. Exit codes: 0 done, 2 bad input, 3 stopped but resumable."""
+"""The command `collapse` and those of its parts that are about runs. Exit codes: 0 done, 2 bad input, 3 stopped but resumable."""
 
 import inspect
 import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Annotated, Any, Literal
 
 import tyro
 from tyro.conf import Positional
 
+from collapse_jax.commands import command_export, command_sample, command_throughput
 from collapse_jax.errors import ConfigError, Stopped
+from collapse_jax.flags import plan_flags, with_engine_flags
 from collapse_jax.parsing import dumps, file_of, main_of, parsed
-
-
-def engine_flags(
-    chains: int = 8,
-    seed: int = 0,
-    out: Path | None = None,
-    devices: int | None = None,
-    parallelism: Literal["shard_map", "pmap", "jit"] = "shard_map",
-    stride: int | None = None,
-    keep: str | None = None,
-    chunk: int | None = None,
-    base: Path | None = None,
-    controls: int = 0,
-    launcher: Literal["local"] = "local",
-    x64: bool = False,
-    json: bool = False,
-) -> None:
-    """The flags of `collapse run` and `collapse plan` that are not the experiment file's own.
-
-    Args:
-        chains: Independent chains of every experiment.
-        seed: The seed all keys derive from.
-        out: The run's folder (default: runs/NAME-OF-FILE).
-        devices: How many devices to use (default: all).
-        parallelism: How chains are spread over devices.
-        stride: Generations between host visits (default: 1 for neural families, about a second's worth for cheap ones).
-        keep: Checkpoints to keep: all, last:K or every:K.
-        chunk: Chains vmapped together on a device (default: the family's own).
-        base: Run whose newest model fits start from, where an experiment says start="base".
-        controls: Control chains beside the run, on fresh and on repeated real data alone.
-        launcher: Where the run's processes are started.
-        x64: Compute closed forms in float64, for comparisons on CPUs.
-        json: Print the result as JSON.
-    """
-
-
-def precision(x64: bool) -> None:
-    """float64 (or float32) as the default of closed-form families, in this process."""
-    import jax
-
-    jax.config.update("jax_enable_x64", x64)
-
-
-def with_engine_flags(main: Callable[..., Any], action: Callable[..., Any]) -> Callable[..., Any]:
-    """A function with the flags of `main` and the engine's, which gives `main`'s experiments and the engine's flags to `action`."""
-    own, engine = inspect.signature(main).parameters, inspect.signature(engine_flags).parameters
-    taken = set(own) & set(engine)
-    if taken:
-        raise ConfigError("main", ", ".join(sorted(taken)), "arguments with other names than the engine's flags")
-
-    for p in own.values():
-        if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) or p.annotation is p.default is p.empty:
-            raise ConfigError("main", p.name, "arguments that each have a name and a type")
-
-    def both(**values: Any) -> Any:
-        flags = {name: values.pop(name) for name in engine}
-        if flags.pop("x64"):
-            precision(True)
-        return action(main(**values), **flags)
-
-    kinds = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in (*own.values(), *engine.values())]
-    both.__signature__ = inspect.Signature(kinds)  # type: ignore[attr-defined]
-    hints = {**get_type_hints(main), **get_type_hints(engine_flags)}
-    both.__annotations__ = {name: kind for name, kind in hints.items() if name != "return"}
-    told, engines = (inspect.getdoc(f) or "" for f in (main, engine_flags))
-    claim, own_help = told.split("\n\n")[0], told.partition("Args:\n")[2].rstrip()
-    both.__doc__ = f"{claim}\n\nArgs:\n{own_help}\n{engines.partition('Args:')[2].strip(chr(10))}"
-    return both
 
 
 def command_run(arguments: Sequence[str]) -> int:
@@ -123,14 +57,14 @@ def command_plan(arguments: Sequence[str]) -> int:
     """plan FILE [flags]    what would be compiled, where, how much memory and disk; runs nothing"""
     path, rest = file_of("plan", arguments)
 
-    def action(experiments: Any, out: Path | None, launcher: str, json: bool, **flags: Any) -> int:
+    def action(experiments: Any, out: Path | None, launcher: str, json: bool, topology: str | None = None, **flags: Any) -> int:
         from collapse_jax.engine.plan import plan
         from collapse_jax.report.tables import show_plan
 
-        show_plan(plan(experiments, **flags), json)
+        show_plan(plan(experiments, topology=topology, **flags), json)
         return 0
 
-    return parsed(with_engine_flags(main_of(path), action), f"collapse plan {path.name}", rest)
+    return parsed(with_engine_flags(main_of(path), action, plan_flags), f"collapse plan {path.name}", rest)
 
 
 def command_resume(arguments: Sequence[str]) -> int:
@@ -252,33 +186,15 @@ def command_demo(arguments: Sequence[str]) -> int:
     return parsed(demo, "collapse demo", arguments)
 
 
-def command_export(arguments: Sequence[str]) -> int:
-    """export RUN FOLDER    a language model of a run, as transformers opens it"""
-
-    def export(
-        run: Positional[Path],
-        folder: Positional[Path],
-        experiment: int = 0,
-        chain: int = 0,
-        generation: int | None = None,
-    ) -> int:
-        """Write the model of one chain (config.json, model.safetensors, tokenizer.json); default: of the newest generation."""
-        from collapse_jax.engine.export import export as write
-        from collapse_jax.engine.run import load
-
-        print(write(load(run), folder, experiment=experiment, chain=chain, generation=generation))
-        return 0
-
-    return parsed(export, "collapse export", arguments)
-
-
 COMMANDS = {
     "demo": command_demo,
     "run": command_run,
     "resume": command_resume,
     "plan": command_plan,
+    "throughput": command_throughput,
     "report": command_report,
     "profile": command_profile,
+    "sample": command_sample,
     "export": command_export,
     "ls": command_ls,
 }

@@ -9,8 +9,13 @@ PLAN = {
     "experiments": 2,
     "chains": 8,
     "controls": 0,
+    "fsdp": 1,
     "state": 2048,
+    "founding": 4096,
     "memory": 3 * 2**20,
+    "limit": None,
+    "fits": True,
+    "refusal": "",
     "checkpoint": 10,
     "disk": 5 * 2**30,
 }
@@ -25,6 +30,12 @@ def test_tables_and_json_say_the_same(capsys):
     show_plan([PLAN], False)
     shown = capsys.readouterr().out
     assert "3.0 MiB" in shown and "1 compiled program(s), 16 chains" in shown and "5.0 GiB" in shown
+    assert "does not fit" not in shown and "fsdp" not in shown and "limit" in shown
+    full = PLAN | {"fsdp": 4, "limit": 2**20, "fits": False}
+    show_plan([full, PLAN | {"fits": False, "refusal": "Used 27.00G of 15.75G hbm"}], False)
+    shown = capsys.readouterr().out
+    assert "000 does not fit: 3.0 MiB of 1.0 MiB a device" in shown and "000 does not fit: Used 27.00G of 15.75G hbm" in shown
+    assert "fsdp" in shown
     show_plan([PLAN], True)
     assert json.loads(capsys.readouterr().out) == [PLAN]
     show_runs([RUN], False)

@@ -198,6 +198,16 @@ class Transformer(Trained, Family):
         h, targets = h[:, max(self.loss_from - 1, 0) :], tokens[:, self.loss_from :]
         return h.reshape(-1, self.width), targets.reshape(-1)
 
+    def flops(self, length: int) -> float:
+        """Floating-point operations of matrix products that read `length` tokens and give logits of the next for each; causal attention.
+
+        A training step takes three times as many (backward twice the forward).
+        """
+        s = self.shape
+        inside = s.width * (2 * s.heads + 2 * s.kv_heads) * s.head + s.width * s.hidden * (3 if s.gated else 2)
+        attended = s.heads * s.head * length * (length + 1)  # scores and mixtures, 2 · half a square each
+        return 2.0 * length * (s.layers * inside + s.vocabulary * s.width) + 2.0 * s.layers * attended
+
     def losses(self, params: Any, tokens: Array) -> Array:
         """Negative log-likelihood of the tokens [N, L] from loss_from on: float32 [N, L - loss_from], nats."""
         h, targets = self.predicted(params, tokens)

@@ -7,7 +7,7 @@ from rich.table import Table
 
 from collapse_jax.report.summary import wide_console
 
-BYTES = ("state", "founding", "memory", "checkpoint", "disk")
+BYTES = ("state", "founding", "memory", "limit", "checkpoint", "disk")
 
 
 def human(size: float) -> str:
@@ -19,19 +19,47 @@ def human(size: float) -> str:
     return f"{size:.1f} TiB"
 
 
+def shown(name: str, value: Any) -> str:
+    """A cell of a plan."""
+    if name in BYTES:
+        return "–" if value is None else human(value)
+    return {True: "yes", False: "no"}[value] if name == "fits" else str(value)
+
+
 def show_plan(rows: list[dict[str, Any]], as_json: bool) -> None:
     """What `collapse plan` prints: a row a compiled program; memory is one device's."""
     if as_json:
         print(json.dumps(rows))
         return
-    columns = list(rows[0])
+    idle = [name for name in ("controls", "fsdp") if len({row[name] for row in rows} | {int(name == "fsdp")}) == 1]
+    columns = [name for name in rows[0] if name not in (*idle, "refusal")]
     table = Table(*[{name: f"{name}/device" for name in ("state", "founding", "memory")}.get(name, name) for name in columns])
     for row in rows:
-        table.add_row(*[human(row[name]) if name in BYTES else str(row[name]) for name in columns])
+        table.add_row(*[shown(name, row[name]) for name in columns])
     wide_console().print(table)
     disk = sum(row["disk"] for row in rows)
     runs = sum(row["experiments"] * row["chains"] + row["controls"] for row in rows)
+    for row in rows:
+        if not row["fits"]:
+            why = row["refusal"] or f"{human(max(row['founding'], row['memory']))} of {human(row['limit'])}"
+            print(f"{row['group']} does not fit: {why} a device; a larger fsdp, remat, accumulate or fewer chains take less")
     print(f"{len(rows)} compiled program(s), {runs} chains, about {human(disk)} on disk; nothing was run")
+
+
+def show_throughput(rows: list[dict[str, Any]], as_json: bool) -> None:
+    """What `collapse throughput` prints: a row a family and decoding."""
+    if as_json:
+        print(json.dumps(rows))
+        return
+    columns = {"train_tokens_per_second": "train tokens/s", "train_share": "of peak"}
+    columns |= {"decode_tokens_per_second": "decode tokens/s", "decode_share": "of peak "}
+    table = Table("group", "family", "chains", "devices", *columns.values())
+    for row in rows:
+        cells = [f"{row[name]:.1%}" if name.endswith("share") else f"{row[name]:,.0f}" for name in columns]
+        table.add_row(row["group"], row["family"], str(row["chains"]), str(row["devices"]), *cells)
+    wide_console().print(table)
+    device, peak, dtype = rows[0]["device"], rows[0]["peak"] / 1e9, rows[0]["dtype"]
+    print(f"peak: {peak:,.0f} GFLOP/s of {dtype} matrix products on all devices ({device}), measured in this process")
 
 
 def show_profile(title: str, profile: Any) -> None:
