@@ -2,7 +2,9 @@
 
 Claim (open in the literature; Dohmatob et al. 2410.04840 find that larger models can amplify collapse): compare the rise of perplexity
 over generations between sizes, at the same data and decoding.
-Command: collapse run experiments/lm_scale.py --chains 4
+Command: collapse run experiments/lm_scale.py --chains 5
+Seen at tiny scale (5 chains, 2 cores, 5 min; rise of perplexity over 5 generations): 1 x 64: 17.6 +- 3.7 from 37.1, with 10 %
+original data 7.2 +- 1.5; 2 x 128: 18.8 +- 3.1 from 28.3, and 7.0 +- 0.1. The larger model loses as many points and a larger share.
 """
 
 from lm_base import Scale, conclusion, protocol, protocol_family, with_original  # noqa: F401

@@ -72,7 +72,8 @@ def test_a_device_has_a_limit_that_programs_must_fit(monkeypatch):
 
 def test_what_a_compiler_says_of_too_large_a_program_is_kept():
     said = "RESOURCE_EXHAUSTED: XLA:TPU compile permanent error. Ran out of memory. Used 27.06G of 15.75G hbm. Exceeded by 11G."
-    assert refusal_of(RuntimeError(said)) == "Used 27.06G of 15.75G hbm."
+    assert refusal_of(RuntimeError(said)) == "27.06G of 15.75G"
+    assert refusal_of(RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 12 bytes.")).endswith("allocating 12 bytes.")
     with pytest.raises(RuntimeError, match="INTERNAL"):
         refusal_of(RuntimeError("INTERNAL: something else"))
 
@@ -102,8 +103,10 @@ def test_a_slice_that_is_not_here_is_planned_for(tmp_path):
         rows += json.loads(done.stdout.splitlines()[-1])
     assert [row["devices"] for row in rows] == [4, 8] and all(row["fits"] for row in rows)
     assert rows[1]["memory"] < 0.6 * rows[0]["memory"] and rows[1]["state"] < 0.6 * rows[0]["state"]
-    done = planned(tmp_path, "--topology", "v5e:1x1", "--chains", "1", "--json", "--width", "4096", "--layers", "16")
+    done = planned(
+        tmp_path, "--topology", "v5e:2x2", "--devices", "1", "--chains", "1", "--json", "--width", "4096", "--layers", "16"
+    )
     (row,) = json.loads(done.stdout.splitlines()[-1])
-    assert not row["fits"] and " of 15.75G" in row["refusal"]
+    assert not row["fits"] and row["refusal"].endswith("G of 15.75G")
     done = planned(tmp_path, "--topology", "v5e:7x9")
     assert done.returncode == 2 and "topology = v5e:7x9: a slice such as" in done.stderr

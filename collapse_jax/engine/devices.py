@@ -107,8 +107,9 @@ def of_topology(name: str, devices: int | None) -> list[Any]:
     """
     from jax.experimental import topologies
 
+    # No metadata server is asked, nothing said of it, and another process may use the chips there are: none are needed.
     quiet = {"TPU_SKIP_MDS_QUERY": "1", "TPU_WORKER_HOSTNAMES": "localhost", "TPU_ACCELERATOR_TYPE": "v5litepod-8"}
-    for variable, value in quiet.items():  # no metadata server is asked, and nothing said of it
+    for variable, value in (quiet | {"ALLOW_MULTIPLE_LIBTPU_LOAD": "1"}).items():
         os.environ.setdefault(variable, value)
     if setting("jax_platforms") is None:
         jax.config.update("jax_platforms", "cpu")  # else libtpu would look for chips

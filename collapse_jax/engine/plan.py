@@ -101,8 +101,8 @@ def refusal_of(error: Exception) -> str:
     text = " ".join(str(error).split())
     if "RESOURCE_EXHAUSTED" not in text:
         raise error
-    found = re.search(r"Used \S+ of \S+ \S+", text)
-    return found[0] if found else text[:120]
+    sizes = re.findall(r"\d+(?:\.\d+)?[KMGT]\b", text)
+    return f"{sizes[0]} of {sizes[1]}" if len(sizes) > 1 else text[:120]
 
 
 def on_one(leaf: Any) -> int:

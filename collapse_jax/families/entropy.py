@@ -9,11 +9,20 @@ from collapse_jax import sharding
 
 Array = jax.Array
 ROWS = 256  # rows of logits at a time: at a vocabulary of 1,024 they stay in a core's own cache
+WIDE = 8192  # a vocabulary from which on columns are taken in turn, for a cache that all cores share
+TURN = (512, 4096)  # rows and columns, at most
 
 
-def rows_of(n: int) -> int:
-    """A number of rows that divides n, near ROWS."""
-    for rows in range(min(ROWS, n), 0, -1):
+def tile_of(v: int) -> int:
+    """Columns at a time of a vocabulary of v: its largest divisor of those allowed, or all of it where it is small or has none."""
+    if v < WIDE or sharding.parts() > 1:
+        return v
+    return max((columns for columns in range(TURN[1] // 4, TURN[1] + 1) if v % columns == 0), default=v)
+
+
+def rows_of(n: int, most: int = ROWS) -> int:
+    """The largest number of rows, at most so many, that divides n."""
+    for rows in range(min(most, n), 0, -1):
         if n % rows == 0:
             return rows
     return 1
@@ -21,16 +30,44 @@ def rows_of(n: int) -> int:
 
 def nll(hidden: Array, matrix: Array, targets: Array) -> Array:
     """Negative log-likelihood in nats of targets [n] given hidden states [n, d] and an output matrix [V, d]: float32 [n]."""
-    n, d = hidden.shape
-    rows = rows_of(n)
+    (n, d), (v, _) = hidden.shape, matrix.shape
+    tiled = tile_of(v) < v
+    rows = rows_of(n, TURN[0] if tiled else ROWS)
 
     def some(item: tuple[Array, Array]) -> Array:
+        if tiled:
+            return in_turn(item[0], tiles_of(matrix), False)[0] - product(*item, matrix)
         h, target = item
         logits = sharding.columns(jnp.matmul(h, matrix.T.astype(h.dtype)).astype(jnp.float32))
         return jax.nn.logsumexp(logits, axis=1) - at(logits, target)[:, 0]
 
     hidden, targets = sharding.whole((hidden, targets))
     return jax.lax.map(some, (hidden.reshape(-1, rows, d), targets.reshape(-1, rows))).reshape(n)
+
+
+def tiles_of(matrix: Array) -> Array:
+    """The output matrix in parts [k, columns, d]."""
+    return matrix.reshape(-1, tile_of(len(matrix)), matrix.shape[1])
+
+
+def product(h: Array, target: Array, matrix: Array) -> Array:
+    """The logit of every row's target, made by itself: float32 [n]."""
+    return jnp.sum(h.astype(jnp.float32) * matrix[target].astype(h.dtype).astype(jnp.float32), axis=1)
+
+
+def in_turn(h: Array, tiles: Array, kept: bool) -> tuple[Array, Array | None]:
+    """The logarithm of the sum of exponentials of every row's logits [n], tile by tile; and, if they are kept, these [k, n, columns]."""
+
+    def one(carry: tuple[Array, Array], tile: Array) -> Any:
+        top, total = carry
+        logits = jnp.matmul(h, tile.T.astype(h.dtype)).astype(jnp.float32)
+        most = jnp.maximum(top, jnp.max(logits, axis=1))
+        total = total * jnp.exp(top - most) + jnp.sum(jnp.exp(logits - most[:, None]), axis=1)
+        return (most, total), logits if kept else None
+
+    begin = jnp.full(len(h), -jnp.inf), jnp.zeros(len(h))
+    (top, total), logits = jax.lax.scan(one, begin, tiles)
+    return top + jnp.log(total), logits
 
 
 def at(logits: Array, target: Array) -> Array:
@@ -47,6 +84,8 @@ def weighted_nll(hidden: Array, matrix: Array, targets: Array, weight: Array) ->
 
 
 def forward(hidden: Array, matrix: Array, targets: Array, weight: Array) -> tuple[Array, Any]:
+    if tile_of(len(matrix)) < len(matrix):
+        return forward_in_turn(hidden, matrix, targets, weight)
     n, d = hidden.shape
     rows = rows_of(n)
     hidden, targets, weight = sharding.whole((hidden, targets, weight))
@@ -71,6 +110,30 @@ def forward(hidden: Array, matrix: Array, targets: Array, weight: Array) -> tupl
     direct = weight[:, None].astype(hidden.dtype)
     grad = grad.T.at[targets].add(-(direct * hidden).astype(jnp.float32))
     return jnp.sum(loss), (inward.reshape(n, d) - direct * cast[targets], grad.astype(matrix.dtype))
+
+
+def forward_in_turn(hidden: Array, matrix: Array, targets: Array, weight: Array) -> tuple[Array, Any]:
+    """`forward` for a large vocabulary: logits are kept once, and every pass over them is made where a tile of them still is."""
+    n, d = hidden.shape
+    rows, tiles = rows_of(n, TURN[0]), tiles_of(matrix.astype(hidden.dtype))
+    split = lambda x: x.reshape(-1, rows, *x.shape[1:])
+
+    def some(grad: Array, item: Any) -> tuple[Array, Any]:
+        h, target, w = item
+        total, logits = in_turn(h, tiles, True)
+
+        def one(inward: Array, item: Any) -> tuple[Array, Array]:
+            grad, logits, tile = item
+            share = (jnp.exp(logits - total[:, None]) * w[:, None]).astype(h.dtype)
+            return inward + jnp.matmul(share, tile).astype(jnp.float32), grad + jnp.matmul(share.T, h).astype(jnp.float32)
+
+        inward, grad = jax.lax.scan(one, jnp.zeros((rows, d)), (grad, logits, tiles))
+        return grad, (jnp.sum(w * (total - product(h, target, matrix))), inward)
+
+    grad, (loss, inward) = jax.lax.scan(some, jnp.zeros(tiles.shape), (split(hidden), split(targets), split(weight)))
+    grad = grad.reshape(matrix.shape).at[targets].add(-weight[:, None] * hidden.astype(jnp.float32))
+    inward = inward.reshape(n, d) - weight[:, None] * matrix[targets].astype(hidden.dtype).astype(jnp.float32)
+    return jnp.sum(loss), (inward.astype(hidden.dtype), grad.astype(matrix.dtype))
 
 
 def backward(saved: Any, slope: Array) -> Any:
