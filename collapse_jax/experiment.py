@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from collapse_jax import regimes, schedules
+from collapse_jax import regimes, schedules, sharding
 from collapse_jax.checks import choice, number, whole
 from collapse_jax.curation import Context, Curation, curate
 from collapse_jax.data import Slots
@@ -258,7 +258,7 @@ def advance(experiment: Experiment, shared: Shared, chain: Chain, t: Array | int
         n = e.samples.capacity
         train = e.regime.training_set(chain.store, around)
         around = {**around, "draw": drawing(e, around, chain.key, train)}
-        drawn = around["draw"](key, params, int(np.ceil(n * e.oversample)))
+        drawn = sharding.whole(around["draw"](key, params, int(np.ceil(n * e.oversample))))
         candidates = Slots.of(drawn, t + 1, family.frame(params))
         new = candidates.take(jnp.arange(n)) if len(drawn) > n else candidates
         metrics = family.measure(phase_key(chain.key, t, MEASURE), params, new, around)

@@ -43,6 +43,11 @@ def rows(x: Any, axis: int = 0) -> Any:
     return x if n == 1 or x.shape[axis] % n else constrained(x, P(*[None] * axis, AXIS))
 
 
+def heads(x: Any) -> Any:
+    """A cache [batch, heads, ...] of which every device has as many heads, or all of them where they cannot be shared out."""
+    return rows(x, 1) if x.shape[1] % parts() == 0 else whole(x)
+
+
 def columns(x: Any) -> Any:
     """A matrix of which every device of a chain has about the same number of columns."""
     return x if parts() == 1 else constrained(x, P(None, AXIS))

@@ -3,9 +3,11 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import polars as pl
 import pytest
 
 import collapse_jax as cj
+from collapse_jax.data import Slots
 from collapse_jax.engine import founding as made
 from collapse_jax.engine import parallel
 from collapse_jax.engine.grid import founding
@@ -36,3 +38,18 @@ def test_padding_repeats_the_first_chain():
     plan = parallel.layout([3], 2, ["a", "b"], "shard_map")
     out = made.padded(jnp.arange(plan.used * 2), plan)
     assert out.shape == (plan.chunks, 2) and out.ravel()[:4].tolist() == [0, 1, 2, 3] and not out.ravel()[4:].any()
+
+
+def test_large_models_are_joined_from_arms_of_other_sizes(tmp_path):
+    """A grid whose arms begin with 8 and 12 blocks and may hold 12: the records of each arm alone, but for what rounding allows."""
+    family = cj.families.Transformer(32, 8, 1, 16, 1, batch=4, budget=cj.families.Steps(3), test_blocks=8)
+    base = cj.Experiment(cj.sources.ZipfLanguage(32, 8), family, cj.regimes.Replace(), 8, 2)
+    arms = [cj.varied(base, samples=cj.schedules.Linear(*sizes), label=str(sizes)) for sizes in ((8, 2), (12, -2))]
+    together = cj.run(arms, chains=3, out=tmp_path / "both").records
+    for arm in arms:
+        alone = cj.run(arm, chains=3, out=tmp_path / arm.label).records
+        mine = together.filter(pl.col("label") == arm.label)
+        for metric in ("perplexity", "train_loss", "distinct_2"):
+            np.testing.assert_allclose(mine[metric], alone[metric], rtol=1e-5, err_msg=metric)
+    real = made.filled_up(Slots(np.ones((3, 4, 8)), np.ones((3, 4)), np.full((3, 4), 2)), 6)
+    assert real.samples.shape == (3, 6, 8) and real.weight.tolist() == [[1, 1, 1, 1, 0, 0]] * 3 and not real.origin[:, 4:].any()

@@ -78,6 +78,12 @@ def test_what_a_compiler_says_of_too_large_a_program_is_kept():
         refusal_of(RuntimeError("INTERNAL: something else"))
 
 
+def test_an_empty_name_is_no_slice():
+    e = cj.Experiment(cj.sources.Normal(1), cj.families.Gaussian(1), cj.regimes.Replace(), 5, 3)
+    with pytest.raises(cj.ConfigError, match="topology = : "):
+        cj.plan(e, topology="")
+
+
 def planned(tmp_path, *flags):
     """`collapse plan` in a process of its own, where no backend has been chosen yet."""
     (tmp_path / "language.py").write_text(LANGUAGE)

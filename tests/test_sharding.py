@@ -12,6 +12,7 @@ from killing import LIMIT, finish, process, samples, shared, states
 import collapse_jax as cj
 from collapse_jax import sharding
 from collapse_jax.engine.parallel import layout
+from collapse_jax.engine.streaming import stream
 
 WORKER = __file__.replace("test_sharding.py", "workers/sharded.py")
 pytestmark = pytest.mark.timeout(LIMIT + 20)
@@ -71,6 +72,18 @@ def test_a_run_in_parts_resumes_to_the_bit(done, devices):
     one, other = done[0] / "plain team", done[0] / f"again {devices}"
     assert cj.load(one).records.equals(cj.load(other).records) and len(cj.load(one).records) == 9
     assert states(one) == states(other) and samples(one) == samples(other)
+
+
+def test_a_run_in_parts_is_read_on_any_machine(done):
+    """Here there are two devices, or one, and the run was made by four."""
+    run = cj.load(done[0] / "plain team")
+    kept = [array[1] for array in pair(done[0], "plain")[1][0]]
+    for mine, theirs in zip(jax.tree.leaves(run.params(generation=0, chain=1)), kept, strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+    parts = list(stream(run, 5, 0, 1, 0, 0, 3))
+    assert [part.shape for part in parts] == [(3, 16), (2, 16)]
+    with pytest.raises(cj.ConfigError, match="chain = 3: a whole number from 0 to 2"):
+        run.params(chain=3)
 
 
 def test_an_array_is_cut_along_its_longest_axis_that_can_be():

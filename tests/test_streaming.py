@@ -85,8 +85,8 @@ def test_text_is_written_as_json_lines(runs, tmp_path, capsys):
 
 
 WRONG = {
-    "count": (0, "count = 0: a whole number of at least 1"),
-    "together": (0, "together = 0"),
+    "count": (0, "count = 0: a whole number from 1"),
+    "together": (2**20 + 1, "together = 1048577: a whole number from 1 to 1048576"),
     "experiment": (2, "experiment = 2: from 0 to 1"),
     "chain": (2, "chain = 2: a whole number from 0 to 1"),
     "generation": (7, "generation = 7: one with a checkpoint: 0, 1"),
@@ -102,6 +102,17 @@ def test_what_is_not_there_is_one_line(runs, tmp_path, capsys, name):
     err = capsys.readouterr().err
     assert done.value.code == 2 and message in err and err.count("\n") == 1
     assert not (tmp_path / "t.jsonl").exists()
+
+
+def test_a_file_that_cannot_be_is_refused_before_anything_is_decoded(runs, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("collapse_jax.engine.streaming.stream", lambda *_: pytest.fail("decoded"))
+    before = (runs[0].folder / "run.json").read_bytes()
+    for out in (tmp_path / "gone" / "t.jsonl", tmp_path, runs[0].folder / "run.json", runs[0].folder / "samples" / "t.jsonl"):
+        with pytest.raises(SystemExit) as done:
+            main(["sample", str(runs[0].folder), "--out", str(out)])
+        err = capsys.readouterr().err
+        assert done.value.code == 2 and f"out = {out}: a file in a folder that exists" in err and err.count("\n") == 1
+    assert (runs[0].folder / "run.json").read_bytes() == before
 
 
 def test_only_text_can_be_written(runs, capsys):

@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import jax
-
 from collapse_jax.engine.run import Run
 from collapse_jax.errors import ConfigError
 
@@ -21,7 +19,7 @@ def export(run: Run, folder: str | Path, *, experiment: int = 0, chain: int = 0,
     chains = run.config["settings"]["chains"]
     if not 0 <= chain < chains:
         raise ConfigError("chain", chain, f"from 0 to {chains - 1}")
-    params = jax.tree.map(lambda x: x[chain], run.params(experiment, generation))
+    params = run.params_on_host(experiment, generation, chain)
     tokenizer = e.source.place(run.folder) / "tokenizer.json" if hasattr(e.source, "place") else None
     content = tokenizer.read_text(encoding="utf-8") if tokenizer is not None and tokenizer.is_file() else None
     try:

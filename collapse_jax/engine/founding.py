@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from collapse_jax.data import Slots
 from collapse_jax.engine import parallel
 from collapse_jax.engine.grid import founding
 from collapse_jax.experiment import Chain, Experiment, begin, found, initial_chain
@@ -51,21 +52,20 @@ def padded(chains: Any, plan: parallel.Layout) -> Any:
 
 
 def joined(work: Any, group: Any) -> Any:
-    """Chains of a group of `engine.work.Work` before generation 0, where a chain's model lies on several devices.
+    """Chains of a group of `engine.work.Work` before generation 0, for families whose models are large: leaves [chunks, chunk, ...].
 
-    Leaves [chunks, chunk, ...]; they come by way of the host's memory, for no device has room for all of them.
+    They come by way of the host's memory, for no device has room for all of them.
     """
     plan = work.layout(group)
-    blocks, seeds = [], []
-    for i in group.indices:
-        blocks.append((work.real(i), *work.foundation(i)))
-        seeds.append(work.seed_of(i))
+    blocks = [(work.real(i), *work.foundation(i)) for i in group.indices]
+    most = max(block[0].samples.shape[1] for block in blocks)
+    blocks = [(filled_up(real, most), *rest) for real, *rest in blocks]
     ids = np.split(plan.chain_ids, np.cumsum(plan.per_experiment)[:-1] * plan.chunk)
-    keys = jnp.concatenate([work.keys(own, seed) for own, seed in zip(ids, seeds, strict=True)])
+    keys = jnp.concatenate([work.keys(own, work.seed_of(i)) for own, i in zip(ids, group.indices, strict=True)])
 
     def wide(*leaves: Any) -> np.ndarray:
         rows = np.concatenate([leaf[own] for leaf, own in zip(leaves, ids, strict=True)])
-        rows = rows[np.minimum(np.arange(plan.chunks * plan.chunk), len(rows) - 1)]
+        rows = rows[np.where(np.arange(plan.chunks * plan.chunk) < len(rows), np.arange(plan.chunks * plan.chunk), 0)]
         return rows.reshape(plan.chunks, plan.chunk, *rows.shape[1:])
 
     real, params, *rest = jax.tree.map(wide, *blocks)
@@ -77,5 +77,11 @@ def joined(work: Any, group: Any) -> Any:
         return parallel.over_chains(lambda own, _: begun(mine, shared, *own), plan)(inputs, 0)
 
     program, arguments = parallel.spread(make, plan), (experiments, shared, owner, inputs)
-    out = plan.of_chains(jax.eval_shape(program, *arguments))
+    out = plan.of_chains(jax.eval_shape(program, *arguments)) if plan.fsdp > 1 else None
     return parallel.compile_program(program, arguments, out=out)(*arguments)
+
+
+def filled_up(real: Slots, slots: int) -> Slots:
+    """Real data of chains [chains, n, ...] with empty slots up to so many."""
+    pad = lambda x: np.pad(x, [(0, 0), (0, slots - x.shape[1]), *[(0, 0)] * (x.ndim - 2)])
+    return dataclasses.replace(real, samples=pad(real.samples), weight=pad(real.weight), origin=pad(real.origin))

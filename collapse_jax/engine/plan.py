@@ -40,7 +40,7 @@ def plan(
     topology: a TPU slice that need not be here, such as "v5e:2x4" or "v4:2x2x1": programs are compiled for its devices, by libtpu.
     Compiles every group's program; runs nothing and writes nothing. Raises ConfigError as `run` does.
     """
-    there = machine.of_topology(topology, devices) if topology else None
+    there = None if topology is None else machine.of_topology(topology, devices)
     machine.prepare(devices if there is None else None)
     grid = listed(experiments)
     settings = Settings(chains, seed, parallelism, stride, keep, chunk, controls, fsdp)

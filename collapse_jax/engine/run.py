@@ -11,6 +11,7 @@ import jax
 import numpy as np
 import polars as pl
 
+from collapse_jax.checks import whole
 from collapse_jax.engine import devices as machine
 from collapse_jax.engine import rundir, runner
 from collapse_jax.engine.checkpoint import Checkpoints, named
@@ -90,14 +91,14 @@ class Run:
             return {}
         return {i: found for i, e in enumerate(self.experiments) if (found := predict(e))}
 
-    def params(self, experiment: int = 0, generation: int | None = None) -> Any:
-        """Parameters of all chains of an experiment, leaves [chains, ...], at a checkpointed generation (None: the newest)."""
+    def params(self, experiment: int = 0, generation: int | None = None, chain: int | None = None) -> Any:
+        """Parameters of an experiment's chains, leaves [chains, ...], or of one `chain`, at a checkpointed generation (None: the newest)."""
         with precision(self):
-            return self.read_params(experiment, generation)
+            return jax.tree.map(jax.numpy.asarray, self.params_on_host(experiment, generation, chain))
 
-    def read_params(self, experiment: int, generation: int | None) -> Any:
-        """`params`, in the run's own precision."""
-        work = reopened(dataclasses.replace(self, aside=False), None, None)
+    def params_on_host(self, experiment: int = 0, generation: int | None = None, chain: int | None = None) -> Any:
+        """`params` as NumPy arrays: of a model that one device has no room for."""
+        work = readable(dataclasses.replace(self, aside=False))
         work.load()
         if not 0 <= experiment < len(self.experiments):
             raise ConfigError("experiment", experiment, f"from 0 to {len(self.experiments) - 1}")
@@ -113,7 +114,10 @@ class Run:
         finally:
             checkpoints.close()
         rows = plan.rows(group.indices.index(self.first + experiment))
-        return jax.tree.map(lambda x: jax.numpy.asarray(x.reshape(-1, *x.shape[2:])[rows]), chains.params)
+        if chain is not None:
+            whole("chain", chain, 0, len(rows) - 1, ", the chains there are")
+            rows = rows[chain]
+        return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[rows], chains.params)
 
 
 def run(
@@ -153,7 +157,7 @@ def base_of(base: Any) -> Any:
         return base
     if (Path(base) / "config.json").is_file():
         return pretrained.load(base)[1]
-    return jax.tree.map(lambda x: x[0], load(base).params())
+    return load(base).params_on_host(chain=0)
 
 
 def started(work: Work, folder: Path) -> Run:
@@ -209,7 +213,7 @@ def restored_base(work: Work, folder: Path) -> Any:
     experiment = next(e for e in work.settled if e.start == "base")
     store = Checkpoints(folder / "base")
     try:
-        return store.load(0, jax.eval_shape(lambda: experiment.family.init(jax.random.key(0), {})))
+        return store.load(0, jax.eval_shape(lambda: experiment.family.init(jax.random.key(0), {})), lambda value, like: value)
     except Exception:
         raise ConfigError("base", folder / "base", "the base parameters this run was started with") from None
     finally:
@@ -275,6 +279,13 @@ def reopened(run: Run, devices: int | None, parallelism: str | None) -> Work:
     work = Work(run.experiments, settings, machine.select(devices), run.folder, chunks=chunks)
     if run.config.get("base"):
         work.base = restored_base(work, run.folder)
+    return work
+
+
+def readable(run: Run) -> Work:
+    """The work of a run on disk as it can be read anywhere: on one device, whatever it was made on."""
+    work = reopened(run, 1, "jit")
+    work.settings = dataclasses.replace(work.settings, fsdp=1)
     return work
 
 

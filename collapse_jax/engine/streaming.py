@@ -14,7 +14,7 @@ import numpy as np
 
 from collapse_jax.checks import whole
 from collapse_jax.data import Slots
-from collapse_jax.engine.run import Run, reopened
+from collapse_jax.engine.run import Run, readable
 from collapse_jax.errors import ConfigError
 from collapse_jax.experiment import real_data, resolve, surroundings
 
@@ -28,8 +28,8 @@ def stream(run: Run, count: int, experiment: int, chain: int, generation: int | 
     They are drawn as the run draws them: by its decoding and, where it has prompts, behind this chain's real ones, one after the
     other. The device holds one part and the one before it. Raises ConfigError where the run has no such model, or a number is out of range.
     """
-    whole("count", count)
-    whole("together", together)
+    whole("count", count, 1, 2**40)
+    whole("together", together, 1, 2**20)
     whole("seed", seed, 0, 2**32 - 1)
     if not 0 <= experiment < len(run.experiments):
         raise ConfigError("experiment", experiment, f"from 0 to {len(run.experiments) - 1}")
@@ -38,24 +38,25 @@ def stream(run: Run, count: int, experiment: int, chain: int, generation: int | 
     e = resolve(run.experiments[experiment])
     if getattr(e.family, "statistics", False):
         raise ConfigError("experiment", experiment, "one that keeps samples; this one keeps statistics")
-    params = jax.tree.map(lambda x: x[chain], run.params(experiment, generation))
-    work = reopened(run, 1, "jit")
+    params = run.params(experiment, generation, chain)
+    work = readable(run)
     work.load()
     shared = work.shared(e)
     own = work.keys(np.asarray([chain]), work.settings.seed)[0]
 
     @jax.jit
-    def part(params: Any, i: Array) -> Array:
+    def part(params: Any, i: Array, start: Array) -> Array:
         key = jax.random.fold_in(jax.random.fold_in(jax.random.fold_in(own, EXTRA), seed), i)
         if e.prompts is None:
             drawn = e.family.sample(key, params, together, e.decoding)
         else:
             blocks = real_data(e, surroundings(e, shared, params), own)
-            places = (i * together + jnp.arange(together)) % jnp.maximum(blocks.count, 1)
+            places = (start + jnp.arange(together)) % jnp.maximum(blocks.count, 1)
             drawn = e.prompts.continued(key, e.family, params, together, e.decoding, blocks.take(places))
         return Slots.of(drawn, 0, e.family.frame(params)).absolute()
 
-    made = overlapped(lambda i: part(params, jnp.int32(i)), -(-count // together))
+    blocks = max(1, int(np.asarray(e.samples.counts)[0]))
+    made = overlapped(lambda i: part(params, jnp.uint32(i), jnp.int32(i * together % blocks)), -(-count // together))
     yield from (samples[: count - i * together] for i, samples in enumerate(made))
 
 
@@ -73,6 +74,9 @@ def write_texts(
     """Text of `stream`'s samples, a JSON line each, to a file or to standard output. Raises ConfigError also where there is no text."""
     if 0 <= experiment < len(run.experiments) and not hasattr(run.experiments[experiment].source, "decode"):
         raise ConfigError("experiment", experiment, "one whose samples are text")
+    inside = out is not None and run.folder.resolve() in out.resolve().parents
+    if out is not None and (inside or out.is_dir() or not out.parent.is_dir()):
+        raise ConfigError("out", out, "a file in a folder that exists, but for the run's own")
     parts = stream(run, count, experiment, chain, generation, seed, together)
     first = next(parts)  # whatever cannot be, before the file is opened
     source = run.experiments[experiment].source

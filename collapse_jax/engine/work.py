@@ -226,7 +226,7 @@ class Work:
     def begin(self, group: Group) -> Any:
         """The group's chains before generation 0, whose fit their arms share: leaves [chunks, chunk, ...], placed."""
         plan = self.layout(group)
-        if plan.fsdp > 1:
+        if group.experiments.family.neural:
             return joined(self, group)
 
         @jax.jit
@@ -268,7 +268,7 @@ class Work:
         """`function(origin, shared, key)` for every chain, over all devices; its results are gathered on the first."""
         program, arguments = self.founding_program(function, i)
         chains, out = self.chains_of(i), program(*arguments)
-        if self.settings.fsdp > 1:  # no device has room for all models
+        if self.settled[i].family.neural:  # one device may have no room for all models
             return jax.tree.map(lambda x: np.asarray(x).reshape(-1, *x.shape[2:])[:chains], out)
         flat = jax.jit(lambda out: jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:chains], out))
         return flat(jax.device_put(out, self.devices[0]))

@@ -36,7 +36,8 @@ def nll(hidden: Array, matrix: Array, targets: Array) -> Array:
 
     def some(item: tuple[Array, Array]) -> Array:
         if tiled:
-            return in_turn(item[0], tiles_of(matrix), False)[0] - product(*item, matrix)
+            total, chosen, _ = in_turn(*item, tiles_of(matrix), False)
+            return total - chosen
         h, target = item
         logits = sharding.columns(jnp.matmul(h, matrix.T.astype(h.dtype)).astype(jnp.float32))
         return jax.nn.logsumexp(logits, axis=1) - at(logits, target)[:, 0]
@@ -50,24 +51,25 @@ def tiles_of(matrix: Array) -> Array:
     return matrix.reshape(-1, tile_of(len(matrix)), matrix.shape[1])
 
 
-def product(h: Array, target: Array, matrix: Array) -> Array:
-    """The logit of every row's target, made by itself: float32 [n]."""
-    return jnp.sum(h.astype(jnp.float32) * matrix[target].astype(h.dtype).astype(jnp.float32), axis=1)
+def in_turn(h: Array, target: Array, tiles: Array, kept: bool) -> tuple[Array, Array, Array | None]:
+    """Tile by tile: the logarithm of the sum of exponentials of every row's logits [n], its target's logit [n] and, if kept, all logits.
 
+    Those are [k, n, columns].
+    """
+    columns = tiles.shape[1]
 
-def in_turn(h: Array, tiles: Array, kept: bool) -> tuple[Array, Array | None]:
-    """The logarithm of the sum of exponentials of every row's logits [n], tile by tile; and, if they are kept, these [k, n, columns]."""
-
-    def one(carry: tuple[Array, Array], tile: Array) -> Any:
-        top, total = carry
+    def one(carry: tuple[Array, Array, Array], item: tuple[Array, Array]) -> Any:
+        (top, total, chosen), (tile, i) = carry, item
         logits = jnp.matmul(h, tile.T.astype(h.dtype)).astype(jnp.float32)
         most = jnp.maximum(top, jnp.max(logits, axis=1))
         total = total * jnp.exp(top - most) + jnp.sum(jnp.exp(logits - most[:, None]), axis=1)
-        return (most, total), logits if kept else None
+        own = target - i * columns
+        found = jnp.take_along_axis(logits, jnp.clip(own, 0, columns - 1)[:, None], axis=1)[:, 0]
+        return (most, total, jnp.where((own >= 0) & (own < columns), found, chosen)), logits if kept else None
 
-    begin = jnp.full(len(h), -jnp.inf), jnp.zeros(len(h))
-    (top, total), logits = jax.lax.scan(one, begin, tiles)
-    return top + jnp.log(total), logits
+    begin = jnp.full(len(h), -jnp.inf), jnp.zeros(len(h)), jnp.zeros(len(h))
+    (top, total, chosen), logits = jax.lax.scan(one, begin, (tiles, jnp.arange(len(tiles))))
+    return top + jnp.log(total), chosen, logits
 
 
 def at(logits: Array, target: Array) -> Array:
@@ -120,7 +122,7 @@ def forward_in_turn(hidden: Array, matrix: Array, targets: Array, weight: Array)
 
     def some(grad: Array, item: Any) -> tuple[Array, Any]:
         h, target, w = item
-        total, logits = in_turn(h, tiles, True)
+        total, chosen, logits = in_turn(h, target, tiles, True)
 
         def one(inward: Array, item: Any) -> tuple[Array, Array]:
             grad, logits, tile = item
@@ -128,7 +130,7 @@ def forward_in_turn(hidden: Array, matrix: Array, targets: Array, weight: Array)
             return inward + jnp.matmul(share, tile).astype(jnp.float32), grad + jnp.matmul(share.T, h).astype(jnp.float32)
 
         inward, grad = jax.lax.scan(one, jnp.zeros((rows, d)), (grad, logits, tiles))
-        return grad, (jnp.sum(w * (total - product(h, target, matrix))), inward)
+        return grad, (jnp.sum(w * (total - chosen)), inward)
 
     grad, (loss, inward) = jax.lax.scan(some, jnp.zeros(tiles.shape), (split(hidden), split(targets), split(weight)))
     grad = grad.reshape(matrix.shape).at[targets].add(-weight[:, None] * hidden.astype(jnp.float32))

@@ -179,11 +179,11 @@ def initial(key: Array, shape: Shape) -> Any:
     All weights come from one draw: a sampler for each would take seconds to compile.
     """
     leaves, tree = jax.tree_util.tree_flatten_with_path(abstract_params(shape))
-    drawn = 0.02 * jax.random.normal(key, (sum(leaf.size for _, leaf in leaves),), jnp.float32)
+    drawn = sharding.rows(0.02 * jax.random.normal(key, (sum(leaf.size for _, leaf in leaves),), jnp.float32))
     made, at = [], 0
     for path, leaf in leaves:
         name = path[-1].key
-        some = drawn[at : at + leaf.size].reshape(leaf.shape)
+        some = sharding.whole(drawn[at : at + leaf.size]).reshape(leaf.shape)  # a leaf at a time
         made.append(some if name in ("kernel", "embedding") else jnp.full(leaf.shape, float(name == "scale"), jnp.float32))
         at += leaf.size
     return jax.tree_util.tree_unflatten(tree, made)
@@ -245,7 +245,8 @@ def empty_cache(shape: Shape, batch: int, length: int) -> Cache:
 def filled_cache(made: Any, shape: Shape, length: int) -> Cache:
     """The cache of what `read` kept, with room for `length` positions."""
     keys, values = (x.astype(shape.dtype) for x in made)
-    pairs = ((keys[i].transpose(0, 2, 3, 1), values[i].transpose(0, 2, 1, 3)) for i in range(shape.layers))
+    heads = sharding.heads
+    pairs = ((heads(keys[i].transpose(0, 2, 3, 1)), heads(values[i].transpose(0, 2, 1, 3))) for i in range(shape.layers))
     return longer(tuple(pairs), length)
 
 
