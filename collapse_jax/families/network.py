@@ -179,7 +179,9 @@ def initial(key: Array, shape: Shape) -> Any:
     All weights come from one draw: a sampler for each would take seconds to compile.
     """
     leaves, tree = jax.tree_util.tree_flatten_with_path(abstract_params(shape))
-    drawn = sharding.rows(0.02 * jax.random.normal(key, (sum(leaf.size for _, leaf in leaves),), jnp.float32))
+    size = sum(leaf.size for _, leaf in leaves)
+    size += -size % sharding.parts()  # what is drawn at a place is the same however many are
+    drawn = sharding.rows(0.02 * jax.random.normal(key, (size,), jnp.float32))
     made, at = [], 0
     for path, leaf in leaves:
         name = path[-1].key

@@ -15,7 +15,7 @@ from collapse_jax.engine.work import Settings, Work
 OUT = Path(sys.argv[1])
 COLLECTIVE = re.compile(
     r"= (\S+|\(.*?\)) (?:all-reduce|all-gather|all-to-all|collective-permute|reduce-scatter)(?:-start)?\(.*?"
-    r"(?:source_target_pairs=|replica_groups=)(\{\{[\d,{}]*\}\}|\[[\d,]+\]<=\[[\d,]+\]\S*)"
+    r"(?:source_target_pairs=|replica_groups=)(\{\{[\d,{}]*\}\}|\[[\d,]+\]<=\[[\d,]+\]\S*|mesh\[[^\]]*\] \{[^}]*\})"
 )
 
 
@@ -40,6 +40,10 @@ def across(text: str) -> dict[str, list[str]]:
     """What a compiled program's devices send to each other: types of results, within devices {0, 1} and {2, 3} or beyond."""
     found: dict[str, set[str]] = {"within": set(), "beyond": set()}
     for kind, groups in COLLECTIVE.findall(text):
+        if groups.startswith("mesh"):  # axes by name, that of teams first
+            first = groups[len("mesh[") :].split("=")[0]
+            found["beyond" if first in groups[groups.index("{") :] else "within"].add(kind)
+            continue
         inside = [[0, 1], [2, 3]] if groups.startswith("[2,2]<=[4]") and "T" not in groups else [[0, 3]]
         if groups.startswith("{"):
             inside = [[int(x) for x in group.split(",")] for group in re.findall(r"\{([\d,]+)\}", groups)]
