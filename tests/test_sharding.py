@@ -57,12 +57,9 @@ def test_every_way_of_training_and_decoding_works_in_parts(done):
 def test_every_device_has_its_part_and_half_the_memory(done):
     whole, *parts = done[1]["shards"]
     assert whole == [4, 1, 2, 64, 256] and parts == [[2, 1, 2, 64, 128]] * 4  # two of four chains, half of every matrix
-    for name, most in (
-        ("memory", 0.65),
-        ("state", 0.6),
-    ):  # beside halves: data, keys and one layer's weights, whole (JAX 0.12: 0.61)
+    for name in ("memory", "state"):
         one, two = done[1][name]
-        assert two < most * one, name
+        assert two < 0.6 * one, name
 
 
 def test_chains_send_each_other_nothing_but_whether_they_are_done(done):
