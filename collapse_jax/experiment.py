@@ -59,9 +59,9 @@ class Experiment:
 class Chain:
     """The state of one chain between generations.
 
-    failed: the generation whose fit was the first without a usable model, -1 while there is none; first: parameters of
-    generation 0, where a filter or the family asks for them, and reference: scores of its samples; info: what the fit of
-    generation 0 reported, if that fit was made beforehand (then generation 0 is not fitted again).
+    failed: the first generation without a usable model, or with samples that are not finite; -1 while there is none. first:
+    parameters of generation 0, where a filter or the family asks for them, and reference: scores of its samples; info: what the
+    fit of generation 0 reported, if that fit was made beforehand (then generation 0 is not fitted again).
     """
 
     key: Array
@@ -260,6 +260,9 @@ def advance(experiment: Experiment, shared: Shared, chain: Chain, t: Array | int
         around = {**around, "draw": drawing(e, around, chain.key, train)}
         drawn = sharding.whole(around["draw"](key, params, int(np.ceil(n * e.oversample))))
         candidates = Slots.of(drawn, t + 1, family.frame(params))
+        if jnp.issubdtype(candidates.samples.dtype, jnp.inexact):
+            lost = ~jnp.all(jnp.isfinite(candidates.samples))
+            failed = jnp.where((failed < 0) & lost, jnp.asarray(t, jnp.int32), failed)
         new = candidates.take(jnp.arange(n)) if len(drawn) > n else candidates
         metrics = family.measure(phase_key(chain.key, t, MEASURE), params, new, around)
         if e.source.kept:

@@ -197,6 +197,27 @@ class Fragile(cj.families.Gaussian):
         return replace(params, mean=jnp.where(lost, jnp.nan, params.mean)), info
 
 
+@struct
+class Overflowing(cj.families.Gaussian):
+    """A Gaussian one of whose samples is no number where the mean of its model is negative, from generation 2 on."""
+
+    def sample(self, key, params, n, decoding=None, prompts=None):
+        drawn, lost = super().sample(key, params, n, decoding, prompts), params.mean[0] < 0
+        return drawn.at[3].set(jnp.where(lost, jnp.inf, drawn[3]))
+
+
+def test_a_chain_whose_samples_are_not_finite_is_marked_in_the_generation_that_drew_them(tmp_path):
+    e = cj.Experiment(cj.sources.Normal(1), Overflowing(1, statistics=False), cj.regimes.Fresh(), 20, 3)
+    run = cj.run(e, chains=16, seed=3, out=tmp_path / "run")
+    usual = cj.varied(e, family=cj.families.Gaussian(1, statistics=False))
+    whole = cj.run(usual, chains=16, seed=3, out=tmp_path / "whole", keep="all", stride=1)
+    at = {row["chain"]: row["generation"] for row in run.failures.to_dicts()}
+    for chain in range(16):
+        means = [float(whole.params(generation=t, chain=chain).mean[0]) for t in range(4)]
+        assert at.get(chain) == next((t for t, mean in enumerate(means) if mean < 0), None)
+    assert 4 <= len(at) <= 16
+
+
 def test_a_chain_without_a_model_is_marked_and_the_others_go_on(tmp_path, capsys):
     e = cj.Experiment(cj.sources.Normal(1), Fragile(1, statistics=False), cj.regimes.Replace(), 20, 4)
     whole = cj.run(cj.varied(e, family=cj.families.Gaussian(1, statistics=False)), chains=16, seed=3, out=tmp_path / "whole")

@@ -257,7 +257,7 @@ COLUMNS = tuple(
         (
             "failed",
             "all",
-            "true from the first generation whose fit left no usable model (NaN, or degenerate) on; such a chain is marked, the others go on",
+            "true from the first generation on whose fit left no usable model (NaN, or degenerate) or whose samples are not all finite",
             "true, false",
             "up",
             "–",

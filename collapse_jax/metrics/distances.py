@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from collapse_jax.metrics.neighbours import nearest_squares, radii
 from collapse_jax.metrics.points import distances, energy_distance
-from collapse_jax.metrics.registry import metric
+from collapse_jax.metrics.registry import metric, some
 
 Array = jax.Array
 DIRECTIONS = 64  # of the sliced distance
@@ -23,6 +23,7 @@ TINY = 1e-30
 
 def compared(x: Array, weight: Array, y: Array) -> tuple[Array, Array, Array, Array]:
     """x [n, d] and y [m, d] about the mean of y, the weights, and whether they can be compared; what is not there lies at 0."""
+    some(x=x, y=y)
     there = weight > 0
     weight = jnp.where(there, weight, 0.0)
     x = jnp.where(there[:, None], x, 0.0)

@@ -144,7 +144,7 @@ def mode_histogram(x: Array, weight: Array, modes: Known, reach: float = REACH) 
 
 
 def mode_metrics(x: Array, weight: Array, modes: Known, reach: float = REACH) -> dict[str, Array]:
-    """Of generated x [n, dim] with weights [n]: mode_count, mode_quality, mode_entropy and mode_tv (all 0 where there are none).
+    """Of generated x [n, dim] with weights [n]: mode_count, mode_quality, mode_entropy and mode_tv (0, 0, 0 and 1 where none is at a mode).
 
     mode_count: modes with at least one sample within `reach` standard deviations, [0, modes]; mode_quality: share of samples
     within reach of any, [0, 1]; mode_entropy: of the modes' shares among those samples, nats, [0, ln modes]; mode_tv: their
@@ -158,7 +158,7 @@ def mode_metrics(x: Array, weight: Array, modes: Known, reach: float = REACH) ->
         "mode_count": jnp.sum(at > 0).astype(at.dtype),
         "mode_quality": quality,
         "mode_entropy": entropy(p),
-        "mode_tv": jnp.where(quality > 0, 0.5 * jnp.sum(jnp.abs(p - 1 / len(p))), 0.0),
+        "mode_tv": jnp.where(quality > 0, 0.5 * jnp.sum(jnp.abs(p - 1 / len(p))), 1.0),
     }
 
 
@@ -254,8 +254,12 @@ def checked(real: Any, labels: Any, classes: int) -> tuple[np.ndarray, np.ndarra
 
 
 def class_histogram(x: Array, weight: Array, classifier: Linear) -> Array:
-    """Share of generated x [n, dim] (without labels) with weights [n] in every class: [classes]; nothing generated: all 0."""
-    where = classifier(jnp.where(weight[:, None] > 0, x, 0.0))
+    """Share of generated x [n, dim] (without labels) with weights [n] in every class: [classes]; nothing generated: all 0.
+
+    Samples that are not finite are of no class and are left out.
+    """
+    x, weight = finite(x, weight)
+    where = classifier(x)
     hit = where[:, None] == jnp.arange(len(classifier.bias))
     return jnp.sum(jnp.where(hit, shares(weight)[:, None], 0.0), axis=0)
 

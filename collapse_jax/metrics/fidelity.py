@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from collapse_jax.metrics.neighbours import absent, blocks, centred, radii, squares
+from collapse_jax.metrics.neighbours import absent, blocks, centred, present, radii, squares
 from collapse_jax.metrics.registry import metric
 from collapse_jax.struct import struct
 
@@ -29,14 +29,14 @@ def manifold(x: Array, weight: Array, y: Array, k: int = NEIGHBOURS, real: Array
     real samples in the ball of some generated one, [0, 1] (Kynkäänniemi et al. 2019, equations 1 and 2). density: how many real
     balls a generated sample lies in, over k, [0, m/k]; coverage: share of real balls with a generated sample, [0, 1] (Naeem et
     al. 2020, section 3). Generated samples without weight: all four are 0. All samples equal: precision, recall and coverage 1,
-    density m/k. A single generated sample's ball is its own place.
+    density m/k. A single generated sample's ball is its own place. One that is not finite lies in no ball and has none.
 
     real: the squared radii `radii(y, k)` [m], to find them only once. Holds 64 (n + m) distances at a time. The prdc package
     counts no rims, which differs only where samples coincide.
     """
     real = radii(y, k) if real is None else real
-    own = radii(x, k, weight)
-    y, x = centred(y, jnp.where(weight[:, None] > 0, x, 0.0))
+    own, there = radii(x, k, weight), present(x, weight)
+    y, x = centred(y, jnp.where(there[:, None], x, 0.0))
 
     wide = lambda hit: jnp.any(hit.reshape(len(y), -1, LANES), axis=1)
 
@@ -47,7 +47,7 @@ def manifold(x: Array, weight: Array, y: Array, k: int = NEIGHBOURS, real: Array
         return (found[0] | wide(inside), found[1] | wide(apart <= radius)), jnp.sum(inside, axis=0, dtype=jnp.int32)
 
     none = jnp.zeros((len(y), LANES), bool)
-    these = (blocks(x), blocks(own, -1.0), blocks(absent(weight), jnp.inf))
+    these = (blocks(x), blocks(own, -1.0), blocks(absent(there), jnp.inf))
     (covered, recalled), count = jax.lax.scan(block, (none, none), these)
     count = count.ravel()[: len(x)]
     share = weight / positive(jnp.sum(weight))

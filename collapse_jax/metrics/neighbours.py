@@ -5,6 +5,8 @@ import math
 import jax
 import jax.numpy as jnp
 
+from collapse_jax.metrics.registry import some
+
 Array = jax.Array
 BLOCK = 64  # queries at a time: of 10,000 points a block's distances stay in a core's own memory
 FEW = 8  # dimensions up to which differences are summed one by one
@@ -34,6 +36,11 @@ def centred(points: Array, queries: Array) -> tuple[Array, Array]:
     return points - centre, queries - centre
 
 
+def present(x: Array, weight: Array) -> Array:
+    """Which samples of x [n, dim] are there: weight [n] > 0, and every number finite: bool [n]."""
+    return (weight > 0) & jnp.all(jnp.isfinite(x), axis=1)
+
+
 def absent(weight: Array) -> Array:
     """0 where a sample is there (weight > 0), infinity where it is not: [n], to be added to its squared distances."""
     return jnp.where(weight > 0, 0.0, jnp.inf)
@@ -48,15 +55,20 @@ def blocks(x: Array, fill: float = 0.0) -> Array:
 def nearest_squares(points: Array, queries: Array, k: int, weight: Array | None = None) -> Array:
     """Squared distances of every query [q, dim] to its k >= 1 nearest points [n, dim] with weight [n] > 0: [k, q], ascending.
 
-    Infinite where there are fewer than k. A query that is itself a point finds itself first, at distance 0. Holds n·64 distances
-    at a time.
+    Infinite where there are fewer than k, or the query is not finite; points that are not finite are none. A query that is itself a
+    point finds itself first, at distance 0. Holds n·64 distances at a time. Raises ValueError where there is no point or no query.
     """
-    away = jnp.zeros(len(points))
+    some(points=points, queries=queries)
+    known = jnp.all(jnp.isfinite(queries), axis=1)
     if weight is not None:
-        points, away = jnp.where(weight[:, None] > 0, points, 0.0), absent(weight)
-    points, queries = centred(points, queries)
-    found = jax.lax.map(lambda block: smallest(squares(points, block) + away[:, None], k), blocks(queries))
-    return jnp.moveaxis(found, 0, 1).reshape(k, -1)[:, : len(queries)]
+        there = present(points, weight)
+        points, away = jnp.where(there[:, None], points, 0.0), absent(there)
+        away = away[:, None]
+    else:
+        away = jnp.zeros(())
+    points, queries = centred(points, jnp.where(known[:, None], queries, 0.0))
+    found = jax.lax.map(lambda block: smallest(squares(points, block) + away, k), blocks(queries))
+    return jnp.where(known, jnp.moveaxis(found, 0, 1).reshape(k, -1)[:, : len(queries)], jnp.inf)
 
 
 def smallest(values: Array, k: int) -> Array:
@@ -99,8 +111,8 @@ def taken(values: Array, k: int) -> tuple[Array, Array]:
 def radii(x: Array, k: int, weight: Array | None = None) -> Array:
     """Squared distance of every sample of x [n, dim] to its k-th nearest other one with weight [n] > 0: [n].
 
-    With fewer than k others, to the farthest of them; 0 where there is no other, -1 for a sample that is not there.
+    With fewer than k others, to the farthest of them; 0 where there is no other, -1 for a sample that is not there or not finite.
     """
     near = nearest_squares(x, x, k + 1, weight)
     radius = jnp.max(jnp.where(jnp.isfinite(near), near, 0.0), axis=0)
-    return radius if weight is None else jnp.where(weight > 0, radius, -1.0)
+    return radius if weight is None else jnp.where(present(x, weight), radius, -1.0)

@@ -37,7 +37,8 @@ class Metric:
     needs: tuple[str, ...] = ()
 
     def __call__(self, x: Any, weight: Any, y: Any, key: Any, *around: Any) -> Any:
-        """Its value for one set of samples: []."""
+        """Its value for one set of samples: []. Raises ValueError where x or y has no row; weights may all be 0."""
+        some(x=x, y=y)
         out = self.function(x, weight, y, key, *around)
         return out if self.part is None else out[self.part]
 
@@ -45,6 +46,13 @@ class Metric:
     def group(self) -> str:
         """What its random key is derived from: its own name, or that of the function whose parts share one."""
         return self.name if self.part is None else self.function.__name__
+
+
+def some(**samples: Any) -> None:
+    """Raise ValueError where an array of samples has no row."""
+    for name, x in samples.items():
+        if not len(x):
+            raise ValueError(f"{name}: 0 samples, expected at least 1")
 
 
 REGISTERED: dict[str, Metric] = {}

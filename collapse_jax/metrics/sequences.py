@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from collapse_jax.metrics.registry import parts
+from collapse_jax.metrics.registry import parts, some
 from collapse_jax.metrics.text import weighted_mean
 
 Array = jax.Array
@@ -15,15 +15,18 @@ ROUNDING = 1e-6  # by which a float32 sum of weights may fall short of a share o
 
 
 def sequence_perplexity(losses: Array) -> Array:
-    """exp(mean over tokens) of losses [N, L], nats a token: [N], from 1 where losses are of probabilities."""
-    return jnp.exp(jnp.mean(losses, axis=1))
+    """exp(mean over tokens) of losses [N, L], nats a token: [N], from 1 where losses are of probabilities; infinite where one is NaN."""
+    mean = jnp.mean(losses, axis=1)
+    return jnp.exp(jnp.where(jnp.isnan(mean), jnp.inf, mean))
 
 
 def weighted_quantiles(values: Array, q: Array, weight: Array) -> Array:
     """The least of values [N] that at least a share q [k] of all weight [N] is at or below: [k]; 0 where nothing is there.
 
-    NumPy's method "inverted_cdf" (Hyndman & Fan 1996, definition 1), so that a whole weight is repetition.
+    NumPy's method "inverted_cdf" (Hyndman & Fan 1996, definition 1), so that a whole weight is repetition. Raises ValueError with
+    no value at all.
     """
+    some(values=values)
     weight = weight.astype(jnp.float32)
     gone = weight <= 0
     gone, values, weight = jax.lax.sort((gone, values, weight), num_keys=2)
