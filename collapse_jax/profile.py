@@ -80,9 +80,10 @@ def profile(run: Any, experiment: int = 0, seed: int = 0, others: Sequence[Any] 
     for kind in ("fresh", "repeated"):
         number = run.control_of(experiment, kind) if run.controls is not None else None
         aside[kind] = metrics_of(run.controls, number)[0] if number is not None else {}
-    sizes = sizes_of(run, own)
+    risk = picked(chains, RISK)
+    sizes = sizes_of(run, own, risk)
     for other in others:
-        sizes = sizes_of(other, own) | sizes
+        sizes = sizes_of(other, own, risk) | sizes
     found = profiled(chains, aside["fresh"], sizes, seed, at, every)
     repeated = {
         name: told(chains[name], aside["repeated"][name], seed, every, name) for name in found.onsets if name in aside["repeated"]
@@ -103,7 +104,7 @@ def profiled(
     every: metrics that have a value in each k-th generation alone, with their k (default: all in every one).
     """
     controls, every, rng = controls or {}, every or {}, np.random.default_rng(seed)
-    pick = lambda names: next((name for name in names if name in chains), None)
+    pick = lambda names: picked(chains, names)
     risk, variance, modes, tails, real = (pick(names) for names in (RISK, VARIANCE, MODES, TAILS, REAL))
     used = [name for name in dict.fromkeys((risk, variance, modes, tails, real)) if name in controls]
     onsets = {name: told(chains[name], controls[name], seed, every, name) for name in used if name is not None}
@@ -129,6 +130,12 @@ def profiled(
     laws = {name: decay(x, seed, median=True) for name, x in fitted.items()}
     later = {} if at is None else {name: extrapolated(x, at / steps[name], seed, median=True) for name, x in fitted.items()}
     return Profile(found, onsets, early, late, half_lives, laws, later)
+
+
+def picked(chains: dict[str, Array], names: Sequence[str]) -> str | None:
+    """The first of these columns that is there and finite in every chain and generation; else the first that is there."""
+    there = [name for name in names if name in chains]
+    return next((name for name in there if np.isfinite(chains[name]).all()), there[0] if there else None)
 
 
 def told(values: Array, controls: Array, seed: int, every: dict[str, int], name: str = "") -> Onset:
@@ -163,21 +170,21 @@ def metrics_of(run: Any, experiment: int) -> tuple[dict[str, Array], dict[str, i
             and len(there) == chains * len(times)
             and times == list(range(0, times[-1] + 1, max(times[1:2] or [1])))
         ):
-            found[name] = there[name].to_numpy().astype(float).reshape(chains, -1)
+            values = there[name].to_numpy().astype(float).reshape(chains, -1)
+            found[name] = -values if name == "elbo" else values
             every |= {name: times[1]} if times[1:] and times[1] > 1 else {}
     return found, every, len(dropped)
 
 
-def sizes_of(run: Any, own: Any) -> dict[int, Array]:
-    """The risk of every experiment of the run that differs from `own` in a constant number of samples alone, by that."""
+def sizes_of(run: Any, own: Any, risk: str | None) -> dict[int, Array]:
+    """This risk of every experiment of the run that differs from `own` in a constant number of samples alone, by that."""
     like = lambda e: config_hash(to_json(dataclasses.replace(e, samples=0, label="")))
     found: dict[int, Array] = {}
     for i, e in enumerate(run.experiments):
         if isinstance(e.samples, int) and like(e) == like(own):
             metrics = metrics_of(run, i)[0]
-            name = next((name for name in RISK if name in metrics), None)
-            if name is not None:
-                found[e.samples] = metrics[name]
+            if risk in metrics:
+                found[e.samples] = metrics[risk]
     return found
 
 

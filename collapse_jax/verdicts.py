@@ -12,9 +12,9 @@ from collapse_jax.onset import Onset
 
 Array: TypeAlias = np.ndarray
 RESAMPLES = 1000
-# What each definition looks at: the first of these columns that a run has.
-RISK = ("excess_risk", "perplexity", "nll", "w2_sq", "l2_sq", "kl", "mean_sq_error", "energy_distance")
-NATS = ("nll",)  # risks that are logarithms: their growth is a difference
+# What each definition looks at: the first of these columns that a run has, and that is finite in all of it.
+RISK = ("excess_risk", "excess_nll", "perplexity", "nll", "elbo", "w2_sq", "l2_sq", "kl", "mean_sq_error", "energy_distance")
+NATS = ("nll", "elbo")  # risks that are logarithms, -elbo being one: their growth is a difference
 VARIANCE = ("log_variance", "trace_ratio", "heterozygosity", "latent_spread", "entropy", "class_entropy")
 MODES = ("mode_quality", "classifier_entropy", "class_entropy")  # samples between modes are near none of them
 TAILS = ("tail_coverage", "low_density_5", "quantile_coverage_5", "rare_words", "recall", "support")

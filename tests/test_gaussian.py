@@ -236,11 +236,13 @@ def test_measures_are_those_of_the_fitted_covariance(dim):
     params, mean, covariance = params_of(dim)
     metrics = Gaussian(dim=dim, w2=True).measure(None, params, None, {"source": Normal(dim)})
     root = linalg.sqrtm(covariance).real if dim > 1 else np.sqrt(covariance)
+    inverse = np.linalg.inv(covariance)
     expected = {
         "trace_ratio": np.trace(covariance) / dim,
         "log_variance": np.log(np.trace(covariance) / dim),
         "log_det_ratio": np.linalg.slogdet(covariance)[1],
         "mean_sq_error": (mean**2).sum(),
+        "excess_risk": 0.5 * (np.trace(inverse) + mean @ inverse @ mean - dim + np.linalg.slogdet(covariance)[1]),
         "w2_sq": (mean**2).sum() + np.trace(covariance) + dim - 2 * np.trace(root),
     }
     assert metrics.keys() == expected.keys()

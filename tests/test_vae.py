@@ -7,6 +7,7 @@ import pytest
 
 import collapse_jax as cj
 from collapse_jax.families import VAE, Steps
+from collapse_jax.metrics.points import held_out
 from collapse_jax.struct import replace
 
 KEY = jax.random.key(0)
@@ -32,6 +33,9 @@ def test_a_gaussian_source_is_recovered_and_the_error_falls_with_the_samples(tra
     e, states, records = trained
     excess = lambda elbo: -float(elbo) - np.log(2 * np.pi * np.e)
     assert excess(records[0]["elbo"]) < 0.1
+    bounds = np.asarray(e.family.bounds(states[0].params, held_out({"source": e.source}), KEY), np.float64)
+    assert float(records[0]["elbo_se"]) == pytest.approx(bounds.std(ddof=1) / np.sqrt(len(bounds)), rel=0.1)  # other latent draws
+    assert abs(float(records[0]["elbo"]) - bounds.mean()) < 4 * float(records[0]["elbo_se"])
     assert abs(float(records[0]["trace_ratio"]) - 1) < 0.15 and float(records[0]["mean_sq_error"]) < 0.05
     assert records[0]["steps"] == 300 and not records[0]["failed"]
     family, test = e.family, jax.random.normal(jax.random.key(7), (2000, 2))

@@ -11,7 +11,7 @@ from collapse_jax.checks import choice, whole
 from collapse_jax.data import Frame, Slots
 from collapse_jax.decoding import SamplingBias
 from collapse_jax.errors import ConfigError
-from collapse_jax.families.algebra import log_det
+from collapse_jax.families.algebra import cholesky, log_det, solve_lower
 from collapse_jax.families.base import Family, Shared
 from collapse_jax.families.moments import Drawn, Factor, Moments
 from collapse_jax.metrics.points import log_of
@@ -33,7 +33,7 @@ class Gaussian(Family):
     """N(μ, Σ) fitted by maximum likelihood ("mle", scatter / M) or with the unbiased covariance (scatter / (M - 1)).
 
     dim: dimensions, at least 1; statistics: keep sufficient statistics in place of samples (None: where the regime
-    allows it; both agree in law); w2: record the Wasserstein distance for dim > 1 too (an SVD a generation).
+    allows it; both agree in law); w2: record the Wasserstein distance and the excess risk for dim > 1 too (an SVD a generation).
     """
 
     dim: int = static(default=1)
@@ -103,7 +103,10 @@ class Gaussian(Family):
         return Drawn(count, params.mean, params.factor, inner, offset, self.estimator == "unbiased")
 
     def measure(self, key: Array, params: GaussianParams, samples: Slots | None, shared: Shared) -> dict[str, Array]:
-        """Against the source: trace_ratio, log_variance (log of it), log_det_ratio, mean_sq_error; of a standard normal, w2_sq."""
+        """Against the source: trace_ratio, log_variance (log of it), log_det_ratio, mean_sq_error; of a standard normal, w2_sq.
+
+        In one dimension, or with `w2`, also excess_risk.
+        """
         f, d, source = params.factor, self.dim, shared["source"]
         log_variance = f.log_trace - log_of(source.trace(shared))
         error = jnp.sum(params.mean**2 if source.standard else (params.mean - source.mean(shared)) ** 2)
@@ -113,12 +116,33 @@ class Gaussian(Family):
         metrics["log_det_ratio"] = 2 * (jnp.sum(f.log_scale) + log_abs_det(f.unit))
         if not source.standard:
             metrics["log_det_ratio"] -= log_det(source.covariance(shared))
-        elif d == 1:
+        if d == 1 or self.w2:
+            metrics["excess_risk"] = self.excess_risk(params, metrics["log_det_ratio"], shared)
+        if not source.standard:
+            return metrics
+        if d == 1:
             metrics["w2_sq"] = error + (jnp.exp(f.log_scale[0]) - 1) ** 2
         elif self.w2:
             root = jnp.sum(jnp.linalg.svd(f.unit * jnp.exp(f.log_scale), compute_uv=False))
             metrics["w2_sq"] = error + d * jnp.exp(log_variance) + d - 2 * root
         return metrics
+
+    def excess_risk(self, params: GaussianParams, log_det_ratio: Array, shared: Shared) -> Array:
+        """½ (tr Σ⁻¹Σ₀ + (μ₀ - μ)ᵀ Σ⁻¹ (μ₀ - μ) - d + ln det Σ / det Σ₀), nats, >= 0; infinite where Σ is singular.
+
+        The expected log-loss over a source of mean μ₀ and covariance Σ₀ less that of the best Gaussian, exact whatever the source's
+        form: it enters by its moments alone. Of a normal source it is KL(source ‖ model), about (d + d (d + 1) / 2) / 2M for a fit on M.
+        """
+        f, source = params.factor, shared["source"]
+        root = jnp.eye(self.dim) if source.standard else cholesky(source.covariance(shared))
+        apart = -params.mean if source.standard else source.mean(shared) - params.mean
+        if self.dim == 1:
+            log_ratio = 2 * (f.log_scale[0] - jnp.log(root[0, 0]))
+            risk = 0.5 * (jnp.expm1(-log_ratio) + log_ratio + (apart[0] * jnp.exp(-f.log_scale[0])) ** 2)
+        else:
+            z = solve_lower(f.unit, jnp.concatenate([root.T, apart[None]])) * jnp.exp(-f.log_scale)
+            risk = 0.5 * (jnp.sum(z * z) - self.dim + log_det_ratio)
+        return jnp.where(jnp.isfinite(log_det_ratio), jnp.maximum(risk, 0.0), jnp.inf)
 
     def log_prob(self, params: GaussianParams, samples: Array, shared: Shared) -> Array:
         """log N(x; μ, Σ) of samples [n, d] in the source's coordinates: [n]; Σ must have full rank."""

@@ -16,6 +16,7 @@ from collapse_jax.families.base import Family, Shared
 from collapse_jax.families.modules import bound, in_slices, initial, same_shape
 from collapse_jax.families.training import Trained
 from collapse_jax.metrics.points import HELD_OUT, against_source, held_out, moments
+from collapse_jax.metrics.text import standard_error
 from collapse_jax.struct import replace, static, struct
 
 Array = jax.Array
@@ -154,7 +155,7 @@ class VAE(Trained, Family):
         return in_slices(lambda x: net.encode(x.astype(self.dtype))[0].astype(jnp.float32), x, SLICE if self.sliced else 1024)
 
     def measure(self, key: Array, params: Any, samples: Slots | None, shared: Shared) -> dict[str, Array]:
-        """trace_ratio, log_variance, mean_sq_error of the samples; elbo on real held-out samples; latent_spread.
+        """trace_ratio, log_variance, mean_sq_error of the samples; elbo on real held-out samples, with its error; latent_spread.
 
         latent_spread: the variance of the generation-0 encoder's means over this generation's samples, divided by that over
         real held-out samples (Nature 2024: it shrinks every generation).
@@ -163,9 +164,11 @@ class VAE(Trained, Family):
         real = held_out(shared)
         spread = lambda x, weight: moments(self.means(shared["first"], x), weight)[1]
         some = samples.take(jnp.arange(min(HELD_OUT, len(samples.weight))))
+        bounds = self.bounds(params, real, key)
         of_real = spread(real, jnp.ones(len(real)))
         return against_source(*moments(samples.samples, samples.weight), shared) | {
-            "elbo": jnp.mean(self.bounds(params, real, key)),
+            "elbo": jnp.mean(bounds),
+            "elbo_se": standard_error(bounds),
             "latent_spread": spread(some.samples, some.weight) / of_real,
         }
 

@@ -22,6 +22,7 @@ from collapse_jax.metrics import (  # noqa: F401 (they register)  # noqa: F401
     memory,
     ngrams,
     outskirts,
+    risk,
     sequences,
     tails,
 )

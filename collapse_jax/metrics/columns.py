@@ -126,12 +126,14 @@ COLUMNS = tuple(
         ("iterations", "GaussianMixture", "EM iterations of this generation's fit", "count", "either", "–", "own"),
         (
             "excess_risk",
-            "LinearRegression, LogisticRegression",
-            "E (x·ŵ - E[y|x])² over the source; of logistic regression E log-loss less the source's own, in nats; both exact",
-            "≥ 0",
+            "LinearRegression, LogisticRegression, Discrete, Gaussian in one dimension (w2=True: in any)",
+            "exact population risk less the least possible: E (x·ŵ - E[y|x])² over the source; of logistic regression E log-loss less "
+            "the source's own; of Discrete KL(source ‖ p_t), ∞ once a state is lost; of Gaussian E log-loss less the best Gaussian's, "
+            "which is KL(source ‖ model) of a normal source",
+            "≥ 0; nats but for LinearRegression",
             "up",
-            "d², or quadrature",
-            "population risk, Gerstgrasser et al. 2024",
+            "d², or quadrature; K; d³",
+            "population risk, Gerstgrasser et al. 2024; Schaeffer et al. 2025",
         ),
         ("weight_norm", "regressions", "‖ŵ‖", "≥ 0", "either", "–", "own"),
         (
@@ -179,6 +181,7 @@ COLUMNS = tuple(
             "a pass over 512",
             "Kingma & Welling 2014",
         ),
+        ("elbo_se", "VAE", "standard error of elbo over the held-out samples", "nats a sample", "either", "–", "own"),
         (
             "latent_spread",
             "VAE",

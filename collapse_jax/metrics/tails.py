@@ -88,7 +88,11 @@ def tails_at(p: Array, p0: Array, shares: tuple[float, ...] = SHARES) -> dict[st
 
 
 def tails(p: Array, p0: Array) -> dict[str, Array]:
-    """All of these for the model's probabilities p [K] against the source's p0 [K]; `kl` is KL(model ‖ source)."""
+    """All of these for the model's probabilities p [K] against the source's p0 [K].
+
+    `kl` is KL(model ‖ source); excess_risk is KL(source ‖ model), the expected log-loss over the source less its own, and infinite
+    once a state of it is lost.
+    """
     rare = tail(p0) & (p0 > 0)
     return {
         "support": support(p),
@@ -97,6 +101,7 @@ def tails(p: Array, p0: Array) -> dict[str, Array]:
         "tail_coverage": tail_coverage(p, rare),
         "entropy": entropy(p),
         "kl": kl(p, p0),
+        "excess_risk": jnp.where(jnp.any((p0 > 0) & (p <= 0)), jnp.inf, kl(p0, p)),
         "tv": tv(p, p0),
         "hellinger": hellinger(p, p0),
     }
