@@ -7,11 +7,12 @@ from typing import Any, TypeAlias
 import numpy as np
 import polars as pl
 
-from collapse_jax.decay import Decay, Interval, decay, extrapolated, half_life
+from collapse_jax.decay import Decay, Interval, crossing, decay, extrapolated, half_life
 from collapse_jax.engine.serial import config_hash, to_json
 from collapse_jax.errors import ConfigError
 from collapse_jax.onset import Onset, onset
 from collapse_jax.verdicts import (
+    LOST,
     MODES,
     NAMES,
     REAL,
@@ -35,7 +36,8 @@ HALVED = ("support", "recall")  # whose half-lives are told beside those of the 
 class Profile:
     """A run's eight verdicts, the onset of every metric they use (with controls), and which of early and late collapse it shows.
 
-    early: the tails go while the variance stays; late: the variance goes (Nature 2024); None where neither is decided.
+    late: the variance goes; early: the tails go, and before it, by when either median is below 0.9 of its first value (Nature
+    2024); None where that is not decided.
     half_lives: generations until the medians of variance, tails, support and recall are half of generation 0's; laws: which
     law of decay these medians follow, where there are 4 chains of 5 generations; later: what that law gives for a stated
     generation. By metric; a logarithm of the variance counts as the variance. repeated: onsets against controls on the same
@@ -120,7 +122,7 @@ def profiled(
     ]
     by_verdict = {"yes": True, "no": False}
     late, gone = by_verdict.get(found[4].verdict), by_verdict.get(found[6].verdict)
-    early = None if gone is None else gone and (not late or earlier(onsets, tails, variance))
+    early = None if gone is None else gone and (not late or earlier(chains, tails, variance, every))
     falling = {name: chains[name] for name in dict.fromkeys((variance, tails, *HALVED)) if name in chains}
     steps = {name.removeprefix("log_"): every.get(name, 1) for name in falling}
     falling = {name.removeprefix("log_"): np.exp(x) if name.startswith("log_") else x for name, x in falling.items()}
@@ -188,9 +190,11 @@ def sizes_of(run: Any, own: Any, risk: str | None) -> dict[int, Array]:
     return found
 
 
-def earlier(onsets: dict[str, Onset], tails: str | None, variance: str | None) -> bool:
-    """Whether the tails' onset is before the variance's."""
-    a, b = onsets.get(tails or ""), onsets.get(variance or "")
-    if a is None or b is None or a.generation is None:
-        return False
-    return b.generation is None or a.generation < b.generation
+def earlier(chains: dict[str, Array], tails: str | None, variance: str | None, every: dict[str, int]) -> bool:
+    """Whether the tails' median falls below LOST of its first value at an earlier generation than the variance's."""
+
+    def lost(name: str) -> float:
+        values = np.exp(chains[name]) if name.startswith("log_") else chains[name]
+        return float(crossing(np.median(values, axis=0)[None], LOST)[0]) * every.get(name, 1)
+
+    return tails is not None and variance is not None and lost(tails) < lost(variance)

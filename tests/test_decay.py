@@ -45,6 +45,17 @@ def test_extrapolation_holds_the_truth_and_widens():
     assert inside >= 34 and np.mean(widths) > 0.9  # 95 % of 40; 33 or fewer has probability 0.002
 
 
+@pytest.mark.parametrize("law", CURVES)
+def test_far_beyond_the_data_the_interval_still_holds_the_truth(law):
+    """20 generations followed to the 60th: without knowing the law."""
+    at_60 = {"exponential": 2 * np.exp(-6.0), "power": 2 * 61**-0.7, "bounded": 0.5 + 1.5 * np.exp(-12.0)}[law]
+    inside = 0
+    for seed in range(40):
+        found = extrapolated(chains(CURVES[law][:20], 60, seed=seed), 60, seed)
+        inside += found.low <= at_60 <= found.high
+    assert inside >= 34  # 35, 35 and 37 here; see above
+
+
 def test_too_little_is_refused():
     with pytest.raises(ValueError, match="3 chains"):
         decay(np.ones((3, 10)))
