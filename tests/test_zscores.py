@@ -23,6 +23,16 @@ def test_chains_that_follow_their_law_are_not_flagged_and_the_untestable_is_decl
     assert means.filter(pl.col("generation") == 60)["note"].item().startswith("not testable")
 
 
+def test_few_chains_can_test_little_and_the_run_says_so_of_its_own(tmp_path):
+    """2S = 2 (t + 1)/20 <= ln(chains)/4: .17 for 2 chains, up to t = 0; .86 for 31, up to t = 7."""
+    for chains, last in ((2, 0), (31, 7)):
+        run = cj.run(NORMAL, chains=chains, seed=4, out=tmp_path / f"run{chains}")
+        (found,) = run.theory().values()
+        assert np.flatnonzero(found["trace_ratio"][0].testable).tolist() == list(range(last + 1))
+        table = zscores(run).filter((pl.col("metric") == "trace_ratio") & (pl.col("statistic") == "mean"))
+        assert table["z"].is_not_null().to_list() == found["trace_ratio"][0].testable.tolist()
+
+
 def test_chains_of_another_law_are_flagged(tmp_path):
     run = cj.run(NORMAL, chains=1000, seed=4, out=tmp_path / "run")
     values = run.records.sort("chain", "generation")["mean_sq_error"].to_numpy().astype(float).reshape(1000, 61)

@@ -84,12 +84,16 @@ class Run:
         return done >= total
 
     def theory(self) -> dict[int, Any]:
-        """Predictions by experiment number, for those that theory knows (see collapse_jax.theory); none for controls."""
+        """Predictions by experiment number, for those that theory knows (see collapse_jax.theory); none for controls.
+
+        What a prediction calls testable is so with as many chains as this run has.
+        """
         from collapse_jax.theory import predict
 
         if self.aside:
             return {}
-        return {i: found for i, e in enumerate(self.experiments) if (found := predict(e))}
+        chains = self.config["settings"]["chains"]
+        return {i: found for i, e in enumerate(self.experiments) if (found := predict(e, chains))}
 
     def params(self, experiment: int = 0, generation: int | None = None, chain: int | None = None) -> Any:
         """Parameters of an experiment's chains, leaves [chains, ...], or of one `chain`, at a checkpointed generation (None: the newest)."""
