@@ -125,3 +125,51 @@ def test_golden_ratio_weight():
         assert np.isclose(shares.weighted(w), printed, atol=1e-4)
         exact = shares.carried(regimes.Weighted(w), np.full(100, 1000))[1][-1]
         assert abs(1000 * exact / shares.weighted(w) - 1) < 0.2 / 1000  # its next order is 0.17 at w = .5
+
+
+def combined(w, k, kept, n=1000, generations=40):
+    """n μ² of 40,000 chains, a mean over the second half of their generations: [chains]; n synthetic samples, k n real of weight w."""
+    rng, chains = np.random.default_rng(11), 40_000
+    real = lambda: (rng.normal(size=chains) / np.sqrt(k * n), rng.chisquare(k * n - 1, size=chains) / (k * n))
+    kept_mean, kept_variance = first = real()
+    mean, variance, squares = *first, []
+    for _ in range(generations):
+        if kept == "fresh":
+            kept_mean, kept_variance = real()
+        new = mean + np.sqrt(variance / n) * rng.normal(size=chains)
+        spread = variance * rng.chisquare(n - 1, size=chains) / n
+        mean = w * kept_mean + (1 - w) * new
+        within = w * kept_variance + (1 - w) * spread + w * (1 - w) * (kept_mean - new) ** 2
+        variance = within / (1 - w * w / (k * n) - (1 - w) ** 2 / n)
+        squares.append(mean**2)
+    return n * np.mean(squares[generations // 2 :], axis=0)
+
+
+@pytest.mark.parametrize("k", [0.25, 1.0, 4.0])
+def test_the_best_weight_of_fresh_real_data(k):
+    """By numbers, and by chains that start alike: a tenth to either side of the best weight is worse by more than 4 standard errors."""
+    best, grid = shares.best_weight(k), np.linspace(0.001, 0.999, 9981)
+    assert abs(grid[np.argmin(shares.weighted(grid, k))] - best) < 2e-4
+    assert np.isclose(shares.weighted(best, k), best / k)
+    found = {w: combined(w, k, "fresh") for w in (best - 0.1, best, best + 0.1)}
+    for w, values in found.items():
+        # What is left of the start is (1-w)^40, and the next order in 1/n below 2 of the law.
+        allowed = (2 / 1000 + (1 - w) ** 40) * shares.weighted(w, k)
+        assert abs(values.mean() - shares.weighted(w, k)) < 4 * values.std() / np.sqrt(40_000) + allowed
+        worse = values - found[best]
+        assert w == best or worse.mean() > 4 * worse.std() / np.sqrt(40_000)
+
+
+@pytest.mark.parametrize("k", [0.25, 1.0, 4.0])
+def test_the_best_weight_of_one_real_set_is_one(k):
+    """Every weight up to 1 is better than the one before, by more than 4 standard errors, and all follow the law."""
+    before = None
+    for w in (0.4, 0.6, 0.8, 1.0):
+        values = combined(w, k, "fixed")
+        allowed = (2 / 1000 + (1 - w) ** 40) * shares.weighted_fixed(w, k)
+        assert abs(values.mean() - shares.weighted_fixed(w, k)) < 4 * values.std() / np.sqrt(40_000) + allowed
+        assert before is None or (before - values).mean() > 4 * (before - values).std() / np.sqrt(40_000)
+        before = values
+    exact = shares.carried(regimes.Weighted(0.6, "fixed"), np.full(100, 1000))[1][-1]
+    assert abs(1000 * exact / shares.weighted_fixed(0.6) - 1) < 2 / 1000
+    assert (np.diff([shares.weighted_fixed(w, k) for w in np.linspace(0.01, 1, 100)]) < 0).all()

@@ -20,7 +20,9 @@ def carried(regime: Any, sizes: Array, estimator: str = "unbiased", lam: float =
     """E σ² and E μ² a dimension at every generation, exact, models being sampled with variance λ σ².
 
     sizes: samples of every generation [generations + 1]. None for a regime not known here, or for a fixed real subset whose
-    size changes.
+    size changes. Under replace E Σ = λ^t Σ_0 with unbiased fits.
+    Range: exact for any d, λ > 0 and sizes >= 1 (mle) or 2. Source: derived here, but λ^t of Alemohammad et al. (MAD, 2307.01850);
+    checked in test_recursions_are_what_plain_sampling_gives.
     """
     sizes = np.asarray(sizes, float)
     if isinstance(regime, regimes.Accumulate):
@@ -41,7 +43,11 @@ class Composition:
 
 
 def composition(regime: Any, sizes: Array) -> Composition | None:
-    """What training sets are put together from, as `regimes` counts it; None where no recursion is known."""
+    """What training sets are put together from, as `regimes` counts it; None where no recursion is known.
+
+    Range: the regimes named, any sizes. Source: a definition, that of collapse_jax.regimes; checked in
+    test_recursions_are_what_plain_sampling_gives.
+    """
     zero, kept, shares = np.zeros(len(sizes)), "fresh", None
     match regime:
         case regimes.Replace():
@@ -69,6 +75,7 @@ def compose(sizes: Array, plan: Composition, estimator: str, lam: float) -> tupl
 
     c: covariance of μ with the mean of the real data that is kept (the whole first set, or the fixed subset); spread: E of the
     unbiased variance of the training set before, which the previous samples are drawn from without replacement.
+    Range: exact for any sizes. Source: derived here; checked in test_recursions_are_what_plain_sampling_gives.
     """
     first = last = sizes[0]
     v, e, spread = 1.0 if estimator == "unbiased" else 1 - 1 / first, 1 / first, 1.0
@@ -89,38 +96,70 @@ def compose(sizes: Array, plan: Composition, estimator: str, lam: float) -> tupl
     return np.array(variance), np.array(error)
 
 
-# A share a of real data has three meanings with three limits of N · Var(μ), first order in 1/N (σ² held at 1).
+# A share a of real data has three meanings with three limits of N · Var(μ), first order in 1/N (σ² held at 1): against exact
+# recursions, of N = 2,000, in test_three_meanings_of_a_real_share, and against the engine's chains in test_laws.py.
 
 
 def fresh(a: float) -> float:
-    """New real samples every generation: 1/(1-(1-a)²)."""
+    """New real samples every generation: 1/(1-(1-a)²).
+
+    Range: first order in 1/N, many generations, 0 < a <= 1; 4.3/N larger at a = .1. Source: theory.md's row on the three meanings;
+    derived here from μ' = a real + (1-a) synthetic; checked in test_three_meanings_of_a_real_share.
+    """
     return 1 / (1 - (1 - a) ** 2)
 
 
 def redrawn(a: float) -> float:
-    """Drawn anew each generation from one finite real set of N samples: 1 + (1-a²)/(a(2-a))."""
+    """Drawn anew each generation from one finite real set of N samples: 1 + (1-a²)/(a(2-a)).
+
+    Range: first order in 1/N, many generations, 0 < a <= 1; 2.9/N larger at a = .1. Source: theory.md's row on the three meanings;
+    derived here: 1 for the set, (a(1-a) + 1-a)/(1-(1-a)²) about it; checked in test_three_meanings_of_a_real_share.
+    """
     return 1 + (1 - a * a) / (a * (2 - a))
 
 
 def fixed(a: float) -> float:
-    """A fixed subset kept for ever: 1/a + (1-a)/(1-(1-a)²)."""
+    """A fixed subset of a N real samples kept for ever: 1/a + (1-a)/(1-(1-a)²).
+
+    Range: first order in 1/N, many generations, 0 < a <= 1; 1.5/N smaller at a = .1. Source: theory.md's row on the three meanings;
+    derived here: 1/a for the subset, (1-a)/(1-(1-a)²) about it; checked in test_three_meanings_of_a_real_share.
+    """
     return 1 / a + (1 - a) / (1 - (1 - a) ** 2)
 
 
-def weighted(w: float) -> float:
-    """Weight w on as many fresh real samples: n · Var = (w²+(1-w)²)/(1-(1-w)²), least where w = 0.618 (2502.18049)."""
-    return (w * w + (1 - w) ** 2) / (1 - (1 - w) ** 2)
+def weighted(w: float, k: float = 1.0) -> float:
+    """Weight w on k n fresh real samples beside n synthetic ones: lim n · Var(μ) = (w²/k+(1-w)²)/(1-(1-w)²), least at `best_weight`.
+
+    Range: first order in 1/n, many generations, 0 < w <= 1, k > 0. Source: 2502.18049 for k = 1; for any k derived here from
+    μ' = w real + (1-w) synthetic; checked in test_golden_ratio_weight and test_the_best_weight_of_fresh_real_data.
+    """
+    return (w * w / k + (1 - w) ** 2) / (1 - (1 - w) ** 2)
 
 
 def best_weight(k: float = 1.0) -> float:
-    """The best weight for k = n_real / n_synthetic: (√(k²+4k) - k)/2; the golden ratio's inverse at k = 1."""
+    """The best weight for k = n_real / n_synthetic, real data being fresh: (√(k²+4k) - k)/2; the golden ratio's inverse at k = 1.
+
+    Where the derivative of `weighted` vanishes, w² + k w - k = 0; `weighted` is w/k there.
+    Range: first order in 1/n, k > 0. Source: 2502.18049; derived here; checked in test_the_best_weight_of_fresh_real_data.
+    """
     return (math.sqrt(k * k + 4 * k) - k) / 2
 
 
-def fresh_loop(real: int, synthetic: int, lam: float = 1.0) -> tuple[float, float]:
-    """lim (E σ², E μ²) a dimension of `real` new real beside `synthetic` samples, unbiased, exact (MAD, 2307.01850).
+def weighted_fixed(w: float, k: float = 1.0) -> float:
+    """As `weighted`, with one real set kept for ever: lim n · Var(μ) = 1/k + (1-w)²/(1-(1-w)²), which falls until w = 1, the best.
 
-    V = [a + a b m N/(N-1)]/(1-bλ), m = (a + λ b V)/(N(1-b²)), N = real + synthetic, a = real/N, b = 1 - a; 0 < a, b λ < 1.
+    Range: first order in 1/n, many generations, 0 < w <= 1, k > 0. Source: 2502.18049 for the best weight; derived here: 1/k for the
+    set, the rest about it; checked in test_the_best_weight_of_one_real_set_is_one.
+    """
+    return 1 / k + (1 - w) ** 2 / (1 - (1 - w) ** 2)
+
+
+def fresh_loop(real: int, synthetic: int, lam: float = 1.0) -> tuple[float, float]:
+    """lim (E σ², E μ²) a dimension of `real` new real beside `synthetic` samples, with unbiased fits.
+
+    V = [a + a b m N/(N-1)]/(1-bλ), m = (a + λ b V)/(N(1-b²)), N = real + synthetic, a = real/N, b = 1 - a.
+    Range: exact after many generations, 0 < a, b λ < 1. Source: the fresh loop of Alemohammad et al. (MAD, 2307.01850); derived here;
+    checked in test_fresh_loop_as_printed against the recursion that test_recursions_are_what_plain_sampling_gives checks.
     """
     n = real + synthetic
     a, b = real / n, synthetic / n
