@@ -35,6 +35,11 @@ def test_survival_of_every_state_is_exact(chains):
     assert np.allclose(law.survival_once(P0, M), 1 - (1 - P0) ** M)
 
 
+def test_the_support_after_one_fit(chains):
+    support = (chains[0] > 0).sum(axis=1)
+    assert abs(support.mean() - law.support_after_one(P0, M)) < 4 * support.std() / np.sqrt(CHAINS)
+
+
 def test_support_is_above_its_bound_and_near_it():
     """K = 50 Zipf, M = 100: simulated elsewhere as 31.77, 16.86, 7.22 after 1, 5 and 20 fits."""
     p = 1 / np.arange(1, 51)
@@ -90,17 +95,20 @@ def test_the_way_back_and_the_way_forward_take_as_long(p, m):
     assert np.isclose(law.absorption_time(p, m), forward, rtol=1e-9)
 
 
-@pytest.mark.parametrize("p", [np.full(20, 0.05), P0, np.array([0.7, 0.2, 0.1])])
+@pytest.mark.parametrize("p", [np.full(12, 1 / 12), P0, np.array([0.7, 0.2, 0.1])])
 def test_many_states_until_one_is_left(p):
-    """The exact mean; the limit is off it at M = 40 by a share of order 1/M."""
-    rng, m, chains = np.random.default_rng(4), 40, 2000
-    now, absorbed = np.broadcast_to(p, (chains, len(p))), np.zeros(chains)
+    """10,000 chains: the exact mean, the limit (off it by a share of order 1/M), and every state as often the last as it was drawn."""
+    rng, m, chains = np.random.default_rng(4), 20, 10_000
+    now, absorbed, last = np.broadcast_to(p, (chains, len(p))), [], np.zeros(len(p))
     for k in range(1, 1000):
-        now = rng.multinomial(m, now / now.sum(axis=1, keepdims=True)) / m
-        absorbed = np.where((now.max(axis=1) == 1) & (absorbed == 0), k, absorbed)
-        if absorbed.all():
+        now = rng.multinomial(m, now) / m
+        done = now.max(axis=1) == 1
+        absorbed += [k] * int(done.sum())
+        last, now = last + now[done].sum(axis=0), now[~done]
+        if done.all():
             break
-    assert absorbed.all()
-    assert abs(absorbed.mean() - law.absorption_time(p, m)) < 4 * absorbed.std() / np.sqrt(chains)
+    assert len(absorbed) == chains
+    assert abs(np.mean(absorbed) - law.absorption_time(p, m)) < 4 * np.std(absorbed) / np.sqrt(chains)
+    assert (np.abs(last / chains - law.fixation(p)) < 4 * np.sqrt(p * (1 - p) / chains)).all()
     assert abs(law.fixation_time(p, m) / law.absorption_time(p, m) - 1) < 2 / m
     assert np.isclose(law.fixation_time(np.array([0.3, 0.7]), 9), law.fixation_time(0.3, 9))

@@ -13,7 +13,7 @@ from collapse_jax.schedules import Linear
 from collapse_jax.sources import EightGaussians, Normal, TwoMoons
 from collapse_jax.theory import kde, predict, shares
 
-CHAINS = 4000
+CHAINS = 10_000
 
 
 def close(values, expected):
@@ -57,6 +57,14 @@ def test_numbers_as_printed():
     assert np.isclose(points(0.05)[206], 0.34, atol=2e-3) and np.isclose(kde.limit(100, 0.05**2), 0.2475)
     late = kde.carried(Replace(), np.full(3000, 100), 0.25)[0][-1] - 0.25
     assert np.isclose(late, kde.limit(100, 0.25), rtol=1e-8)
+
+
+def test_a_chain_spreads_or_shrinks_with_its_bandwidth():
+    """10,000 chains of M = 20: they grow from v0 = 1 - 1/M where h²(M-1) > 1, and shrink where it is less."""
+    for h, sign in ((0.15, -1), (0.35, 1)):
+        points = simulated(Replace(), np.full(6, 20), h=h)[0][:, [0, -1]] - h * h
+        step, limit = points[:, 1] - points[:, 0], kde.limit(20, h * h)
+        assert sign * step.mean() > 4 * step.std() / np.sqrt(CHAINS) and np.sign(limit - 1) == sign
 
 
 def test_without_a_kernel_it_is_the_gaussian_of_maximum_likelihood():

@@ -44,7 +44,7 @@ CASES = {
 
 @pytest.mark.parametrize("name", CASES)
 def test_mean_excess_is_what_theory_says(name):
-    e, number = CASES[name], 4000
+    e, number = CASES[name], 10_000
     found = chains(e, number)
     (prediction,) = predict(e, number)["excess_risk"]
     assert prediction.testable.all() and (prediction.kind == "exact") == (name != "ridge")
@@ -56,8 +56,8 @@ def test_mean_excess_is_what_theory_says(name):
 def test_samples_follow_the_same_law():
     e = replace(PLAIN, family=LinearRegression(3, statistics=False), source=LinearTask(3), regime=Accumulate(), samples=20)
     e = replace(e, generations=4)
-    found = chains(e, 2000)
-    error = found.std(axis=0) / np.sqrt(2000)
+    found = chains(e, 10_000)
+    error = found.std(axis=0) / np.sqrt(10_000)
     assert (np.abs(found.mean(axis=0) - predict(e)["excess_risk"][0].values) < 4 * error).all()
 
 
@@ -80,7 +80,7 @@ def test_recovery_goes_like_one_over_t():
 def test_ridge_moments_are_those_of_drawn_matrices():
     rng = np.random.default_rng(1)
     for samples, dim in ((50, 10), (20, 10)):
-        x = rng.normal(size=(4000, samples, dim))
+        x = rng.normal(size=(10_000, samples, dim))
         s = np.linalg.eigvalsh(np.swapaxes(x, 1, 2) @ x / samples)
         for lam in (0.01, 0.1, 1.0, 10.0):
             r = s / (s + lam)
@@ -109,6 +109,23 @@ def test_a_static_mix_never_recovers():
     law = regression.static_mix(p, 0.3**2 + 0.1**2 + 0.2**2)
     # What the fit is off by: √(variance of a residual / n) a coefficient, twice √law of it in the square.
     assert abs(excess - law) < 4 * 2 * np.sqrt(law * (0.1**2 + 0.2 * 0.14) / n) + 5 * 0.04 / n
+
+
+def test_a_static_mix_in_ten_thousand_fits():
+    """What is left of p² c² as T → ∞: from T = 100 and 200, without the order 1/T; the next is 6/T² of c² and less."""
+    rng, d, p, fits, means, spread = np.random.default_rng(5), 3, 0.3, 10_000, [], 0.0
+    shift = np.array([0.5, -0.5, 1.0])
+    for samples in (100, 200):
+        x = rng.normal(size=(fits, samples, d))
+        theirs = np.arange(samples) < p * samples
+        y = (x @ shift) * theirs + 0.1 * rng.normal(size=(fits, samples))
+        w = np.linalg.solve(np.swapaxes(x, 1, 2) @ x, (np.swapaxes(x, 1, 2) @ y[..., None]))[..., 0]
+        excess = (w**2).sum(axis=1)
+        means.append(excess.mean())
+        spread = np.hypot((1 + (samples == 200)) * excess.std() / np.sqrt(fits), spread)
+    law = regression.static_mix(p, shift @ shift)
+    assert abs(2 * means[1] - means[0] - law) < 4 * spread + 6 / 100**2 * (shift @ shift)
+    assert abs(means[1] - law) < 6 / 200 and law > 0
 
 
 @pytest.mark.parametrize(
