@@ -51,6 +51,7 @@ def predict(experiment: Any, chains: int = 1024) -> Predictions:
     """Predictions by record column, the sharpest mean first; a prediction's `testable` is for so many chains.
 
     Empty where theory knows nothing of the experiment: filters, trained families, decoding other than a Gaussian's sampling bias.
+    Range and source are those of each law, in its own docstring and in `Prediction.source`.
     """
     e = experiment
     if e.curation:
