@@ -28,6 +28,15 @@ def test_heterozygosity(chains):
     assert (np.abs(values.mean(axis=1) - law.heterozygosity(P0, np.full(FITS, M))) < 4 * error).all()
 
 
+def test_numbers_as_printed():
+    """theory's checked column, K = 50 Zipf with M = 100, two states with p = .3 and M = 50 (simulated there as 59.5)."""
+    p = 1 / np.arange(1, 51)
+    p /= p.sum()
+    assert np.isclose(law.heterozygosity(p, np.full(10, 100))[-1], 0.8318, atol=5e-5)
+    assert np.isclose(law.support_after_one(p, 100), 31.77, atol=5e-3)
+    assert np.isclose(law.fixation_time(0.3, 50), 61.1, atol=0.05) and abs(law.absorption_time(0.3, 50) - 59.5) < 1
+
+
 def test_survival_of_every_state_is_exact(chains):
     found, expected = (chains > 0).mean(axis=1), law.survival(P0, M, FITS)
     error = np.sqrt(expected * (1 - expected) / CHAINS) + 1e-4
