@@ -36,7 +36,7 @@ class Linear:
 
 @struct
 class Power:
-    """`start * (t + 1) ** exponent` samples for generation t (exponent > 1: variance stays bounded, theory.md)."""
+    """`start * (t + 1) ** exponent` samples for generation t (exponent > 1: variance stays bounded)."""
 
     start: float
     exponent: float

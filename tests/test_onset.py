@@ -25,7 +25,7 @@ def test_false_alarms_are_as_rare_as_the_level_says(law, sizes):
 
 
 def test_a_band_at_each_generation_alone_would_not_do():
-    """theory.md, Onset: with 50 generations the pointwise 99 % band is left by chance in most runs."""
+    """With 50 generations the pointwise 99 % band is left by chance in most runs."""
     rng, alarms, limit = np.random.default_rng(2), 0, 2.576
     for _ in range(100):
         pooled = ranked(np.concatenate([walks(rng, 50), walks(rng, 50)]))

@@ -17,7 +17,7 @@ MODULES = {module: Path(__file__).parent / name for module, name in {
     shares: "test_shares.py",
 }.items()}  # fmt: skip
 LAWS = [(m, f) for m in MODULES for _, f in inspect.getmembers(m, inspect.isfunction) if f.__module__ == m.__name__]
-PAPER = r"\d{4}\.\d{5}|\b(19|20)\d\d\b|Nature|theory\.md|derived here|[Mm]ean of|[Mm]oments of|a definition|distribution"
+PAPER = r"\d{4}\.\d{5}|\b(19|20)\d\d\b|Nature|derived here|[Mm]ean of|[Mm]oments of|a definition|distribution"
 
 
 @pytest.mark.parametrize(("module", "law"), LAWS, ids=[f"{m.__name__.split('.')[-1]}.{f.__name__}" for m, f in LAWS])

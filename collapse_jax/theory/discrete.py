@@ -32,7 +32,7 @@ def tail(p0: Array, share: float = 0.1) -> Array:
 def survival_once(p0: Array, m: int) -> Array:
     """P(state i is seen in m samples) = 1 - (1-p_i)^m: [K].
 
-    Range: exact for m >= 1. Source: theory.md's row on the support after one fit; checked in
+    Range: exact for m >= 1. Source: the binomial distribution; checked in
     test_survival_of_every_state_is_exact.
     """
     p0 = np.asarray(p0, float)
@@ -42,7 +42,7 @@ def survival_once(p0: Array, m: int) -> Array:
 def support_after_one(p0: Array, m: int) -> float:
     """Expected number of states seen in m samples: Σ 1 - (1-p_i)^m.
 
-    Range: exact for m >= 1. Source: theory.md's row on the support after one fit; checked in
+    Range: exact for m >= 1. Source: the binomial distribution; checked in
     test_the_support_after_one_fit.
     """
     return float(np.sum(survival_once(p0, m)))

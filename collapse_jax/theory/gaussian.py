@@ -112,7 +112,7 @@ def replace_marginal(sizes: Array, estimator: str) -> Array:
 def replace_deviation(sizes: Array, estimator: str, lam: float = 1.0) -> Array:
     """E σ in one dimension under replace: Π c4(M_i) unbiased, Π c4(M_i) √(1-1/M_i) mle; √λ a generation.
 
-    Range: exact for M_i >= 2, λ > 0. Source: theory.md's row E σ, from the mean of χ; checked in test_replace_in_one_dimension.
+    Range: exact for M_i >= 2, λ > 0. Source: the mean of χ; checked in test_replace_in_one_dimension.
     """
     m = np.asarray(sizes, float)
     step = c4(m) * (np.sqrt(1 - 1 / m) if estimator == "mle" else 1.0)
@@ -122,7 +122,7 @@ def replace_deviation(sizes: Array, estimator: str, lam: float = 1.0) -> Array:
 def replace_w2(sizes: Array, estimator: str) -> Array:
     """E W2²(fit, N(0, 1)) = E μ² + E σ² + 1 - 2 E σ in one dimension under replace: S + 2(1 - Π c4(M_i)) unbiased.
 
-    Range: exact for M_i >= 2. Source: theory.md's row E W2²; checked in test_replace_in_one_dimension.
+    Range: exact for M_i >= 2. Source: derived here from W2² of Gaussians; checked in test_replace_in_one_dimension.
     """
     return replace_error(sizes, estimator) + replace_variance(sizes, estimator) + 1 - 2 * replace_deviation(sizes, estimator)
 
@@ -200,7 +200,7 @@ def subsample_limit(m: int, replacement: bool = False, bootstrap: bool = False) 
     """E μ² a dimension of accumulate-subsample after many fits: (π²/2 - 2)/M, or (π²/3 - 1/4)/M drawing with replacement.
 
     The quarter is the subsample generation 0 does not make, whose variance 1/M enters the pool's mean with weight 1/2²: where it
-    is a `bootstrap` of its real data too, the limit with replacement is theory.md's π²/3 (and π²/2 - 7/4 without).
+    is a `bootstrap` of its real data too, the limit with replacement is π²/3 (and π²/2 - 7/4 without).
     Range: first order in 1/M, equal sizes, 1 ≪ n and, for unbiased fits, ln n ≪ M; 2/n of the sum is missing after n fits.
     Source: Kazdan et al. 2410.16713; the quarter is derived here; checked in test_accumulate_subsample_as_printed and
     test_a_bootstrap_of_generation_0_makes_the_quarter.
@@ -213,8 +213,8 @@ def testable(inverse: Array, chains: int) -> Array:
 
     log σ² has variance of about 2S: beyond, the rare chains that carry the mean of σ² are not sampled and its standard error is
     an illusion. Test log σ² and medians there.
-    Range: a rule of thumb for any M and at least 2 chains, four times stricter than theory.md's 2S ≳ ln(chains). Source: theory.md,
-    trap 1; checked in test_which_means_can_be_tested.
+    Range: a rule of thumb for any M and at least 2 chains, four times stricter than 2S ≳ ln(chains). Source: derived here,
+    log σ² being near normal; checked in test_which_means_can_be_tested.
     """
     return 2 * np.asarray(inverse, float) <= math.log(max(chains, 2)) / 4
 

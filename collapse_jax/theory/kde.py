@@ -47,7 +47,7 @@ def carried(regime: Any, sizes: Array, added: float = 0.0, growth: Any = np.ones
     `spread`), or reg_covar, in those units; growth: `by_rule`, or 1. A generation of m new samples under
     replace: v ← V (1 - 1/m), error += V/m;
     accumulate, N before: v ← (N v + V m (1 - 1/(N+m)))/(N+m), error += V m/(N+m)². None for any other regime.
-    Range: exact for any shape of the source, d and sizes >= 2. Source: theory.md, KDE, for replace and a fixed bandwidth; the rest is
+    Range: exact for any shape of the source, d and sizes >= 2. Source: v ← (v+h²)(1-1/M) for replace and a fixed bandwidth; all is
     derived here; checked in test_recursions_hold_for_plain_chains.
     """
     if not isinstance(regime, regimes.Replace | regimes.Accumulate):
@@ -70,7 +70,7 @@ def limit(m: int, added: float) -> float:
     """lim of the training set's variance v under replace with a fixed bandwidth, equal sizes: c h² (m - 1), in units of the source's.
 
     The chain spreads if that is more than the source's variance, else it shrinks to it.
-    Range: exact, n ≫ m. Source: theory.md, KDE (v ← (v+h²)(1-1/M)); checked in test_numbers_as_printed and
+    Range: exact, n ≫ m. Source: v ← (v+h²)(1-1/M), derived here; checked in test_numbers_as_printed and
     test_a_chain_spreads_or_shrinks_with_its_bandwidth.
     """
     return added * (m - 1)

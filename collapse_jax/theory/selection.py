@@ -69,7 +69,7 @@ def narrowed(keep: float, generations: int, accumulate: bool, dim: int = 1) -> A
     Replace: c^t with c of `contraction`; accumulate: Π_(k=2…t+1) (1 - (1-c)/k) = Γ(t+1+c)/(Γ(1+c) (t+1)!), so t^-(1-c)/Γ(1+c): the
     decay by a power of t that Qiao et al. prove, where without selection the variance stays 1 in both.
     Range: infinitely many samples, as many kept in every generation, Gaussian models. Source: Qiao et al. 2606.13732, whose theorem
-    theory.md does not print: derived here from its setting, and checked by simulation in
+    was out of reach: derived here from its setting, and checked by simulation in
     test_theory_selection.py::test_selection_by_the_mean_narrows_by_a_power.
     """
     t, c = np.arange(generations + 1), contraction(keep, dim)
@@ -83,7 +83,7 @@ def siloed(keep: float, reference: float, generations: int, accumulate: bool) ->
     A training set is the kept samples of N(μ, σ²), those in a window about the reference, or (accumulate) the pool of as many of
     every generation and of the source's; the next model has its mean and variance.
     Range: infinitely many samples (a finite number M is off by order 1/M), Gaussian models, 0 < keep <= 1. Source: setting of Qiao
-    et al. 2606.13732, whose own numbers (theory.md: GMM, n = 300, t = 200) have no closed form; derived here from moments of a
+    et al. 2606.13732, whose own numbers (a mixture, n = 300, t = 200) have no closed form; derived here from moments of a
     truncated normal, and checked by simulation in test_theory_selection.py::test_a_silo_draws_chains_to_its_reference.
     """
     mean, variance = [0.0], [1.0]

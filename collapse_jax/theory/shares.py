@@ -103,8 +103,8 @@ def compose(sizes: Array, plan: Composition, estimator: str, lam: float) -> tupl
 def fresh(a: float) -> float:
     """New real samples every generation: 1/(1-(1-a)²).
 
-    Range: first order in 1/N, many generations, 0 < a <= 1; 4.3/N larger at a = .1. Source: theory.md's row on the three meanings;
-    derived here from μ' = a real + (1-a) synthetic; checked in test_three_meanings_of_a_real_share.
+    Range: first order in 1/N, many generations, 0 < a <= 1; 4.3/N larger at a = .1. Source: derived here
+    from μ' = a real + (1-a) synthetic; checked in test_three_meanings_of_a_real_share.
     """
     return 1 / (1 - (1 - a) ** 2)
 
@@ -112,8 +112,8 @@ def fresh(a: float) -> float:
 def redrawn(a: float) -> float:
     """Drawn anew each generation from one finite real set of N samples: 1 + (1-a²)/(a(2-a)).
 
-    Range: first order in 1/N, many generations, 0 < a <= 1; 2.9/N larger at a = .1. Source: theory.md's row on the three meanings;
-    derived here: 1 for the set, (a(1-a) + 1-a)/(1-(1-a)²) about it; checked in test_three_meanings_of_a_real_share.
+    Range: first order in 1/N, many generations, 0 < a <= 1; 2.9/N larger at a = .1. Source: derived here:
+    1 for the set, (a(1-a) + 1-a)/(1-(1-a)²) about it; checked in test_three_meanings_of_a_real_share.
     """
     return 1 + (1 - a * a) / (a * (2 - a))
 
@@ -121,8 +121,8 @@ def redrawn(a: float) -> float:
 def fixed(a: float) -> float:
     """A fixed subset of a N real samples kept for ever: 1/a + (1-a)/(1-(1-a)²).
 
-    Range: first order in 1/N, many generations, 0 < a <= 1; 1.5/N smaller at a = .1. Source: theory.md's row on the three meanings;
-    derived here: 1/a for the subset, (1-a)/(1-(1-a)²) about it; checked in test_three_meanings_of_a_real_share.
+    Range: first order in 1/N, many generations, 0 < a <= 1; 1.5/N smaller at a = .1. Source: derived here:
+    1/a for the subset, (1-a)/(1-(1-a)²) about it; checked in test_three_meanings_of_a_real_share.
     """
     return 1 / a + (1 - a) / (1 - (1 - a) ** 2)
 
