@@ -89,7 +89,12 @@ def command_report(arguments: Sequence[str]) -> int:
     """report RUN...        summary, differences between arms, z-scores against theory, profile; figures as PNG and SVG"""
 
     def report(
-        runs: Positional[tuple[Path, ...]], figures: bool = True, profile: bool = True, base: int = 0, json: bool = False
+        runs: Positional[tuple[Path, ...]],
+        figures: bool = True,
+        profile: bool = True,
+        base: int = 0,
+        every: bool = False,
+        json: bool = False,
     ) -> int:
         """Summary, paired differences between arms, z-scores against theory and profile; figures in each run's folder.
 
@@ -98,6 +103,7 @@ def command_report(arguments: Sequence[str]) -> int:
             figures: Draw every metric as PNG and SVG.
             profile: Judge every experiment by the eight definitions of collapse.
             base: The number of the experiment that the others are compared with.
+            every: Print the z-scores of every generation, not of 12 of them.
             json: Print the result as JSON.
         """
         from collapse_jax.engine.run import load
@@ -107,7 +113,7 @@ def command_report(arguments: Sequence[str]) -> int:
             raise ConfigError("runs", "nothing", "one run's folder or more")
         results = []
         for folder in runs:
-            results.append(whole(load(folder), figures, profile, base, quiet=json))
+            results.append(whole(load(folder), figures, profile, base, quiet=json, every=every))
         if json:
             print(dumps(results))
         return 0

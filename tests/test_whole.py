@@ -13,4 +13,6 @@ def test_a_report_has_every_part_and_says_nothing_when_quiet(tmp_path, capsys):
     assert not whole(run, figures=False, verdicts=False, quiet=True)["profile"]
     whole(run, figures=False)
     shown = capsys.readouterr().out
-    assert all(words in shown for words in ("trace_ratio", "Differences from", "theory", "eight definitions"))
+    assert all(words in shown for words in ("trace_ratio", "Differences from", "theory", "z by generation", "eight definitions"))
+    first = found["profile"][0]  # its statistic, interval and metric are printed too
+    assert f"{first['statistic']:.3g} [{first['low']:.3g}, {first['high']:.3g}]" in shown and first["metric"] in shown

@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 
 import collapse_jax as cj
-from collapse_jax.report.zscores import compared, sign, standard, worst, zscores
+from collapse_jax.report.zscores import compared, show, sign, some, standard, worst, zscores
 from collapse_jax.theory.predictions import Prediction
 
 r = cj.regimes
@@ -40,6 +40,25 @@ def test_chains_of_another_law_are_flagged(tmp_path):
     assert max(abs(row["z"]) for row in compared(values, law) if row["z"] is not None) < 4
     wrong = compared(values, Prediction(1.5 * law.values))
     assert abs(wrong[10]["z"]) > 4
+
+
+def test_every_generation_s_score_is_printed_and_flagged_ones_are_marked(capsys):
+    rows = [
+        {"experiment": 0, "name": "one", "metric": "w2_sq", "statistic": "mean", "kind": "exact", "generation": t}
+        for t in range(30)
+    ]
+    z = [None if t > 25 else 0.1 * t if t != 7 else -4.3 for t in range(30)]
+    table = pl.DataFrame(
+        [row | {"simulated": 1.0, "predicted": 1.0, "z": score, "note": ""} for row, score in zip(rows, z, strict=True)]
+    )
+    show(table, every=True)
+    tables = capsys.readouterr().out.split("z by generation")[1:]
+    words = " ".join(tables)
+    assert len(tables) == 3 and all(f"{score:+.1f}" in words for score in z[:26])
+    assert "-4.3 ◂" in words and words.count("–") == 4 and words.count("◂") == 1
+    show(table)
+    assert some(list(range(30)), 12) == [0, 3, 5, 8, 11, 13, 16, 18, 21, 24, 26, 29] and some([0, 5, 10], 12) == [0, 5, 10]
+    assert capsys.readouterr().out.split("z by generation")[1].count("+") == 10
 
 
 def test_scores_by_hand():

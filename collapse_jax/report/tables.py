@@ -64,11 +64,7 @@ def show_throughput(rows: list[dict[str, Any]], as_json: bool) -> None:
 
 def show_profile(title: str, profile: Any) -> None:
     """What `collapse profile` prints of one experiment: a row a definition, then onsets, and early and late collapse."""
-    table = Table("definition", "statistic [95 %]", "verdict", "metric", "what would decide it", title=title)
-    for v in profile.verdicts:
-        number = "–" if v.statistic is None else f"{v.statistic:.3g} [{v.low:.3g}, {v.high:.3g}]"
-        table.add_row(v.definition, number, v.verdict, v.metric or "–", v.needs)
-    wide_console().print(table)
+    wide_console().print(verdicts_of(title, profile))
     for kind, onsets in (("controls", profile.onsets), ("controls on repeated real data", profile.repeated)):
         for name, onset in onsets.items():
             print(f"{name} {said(onset, kind)}")
@@ -86,6 +82,15 @@ def show_profile(title: str, profile: Any) -> None:
     print(f"early collapse (tails first): {words[profile.early]}; late collapse (variance): {words[profile.late]}\n")
 
 
+def verdicts_of(title: str, profile: Any) -> Table:
+    """A row a definition: statistic with its interval, verdict, metric, and what would decide it."""
+    table = Table("definition", "statistic [95 %]", "verdict", "metric", "what would decide it", title=title)
+    for v in profile.verdicts:
+        number = "–" if v.statistic is None else f"{v.statistic:.3g} [{v.low:.3g}, {v.high:.3g}]"
+        table.add_row(v.definition, number, v.verdict, v.metric or "–", v.needs)
+    return table
+
+
 def said(onset: Any, kind: str) -> str:
     """An onset in words: when, whether it recovers and leaves again, and how many chains crossed."""
     if onset.verdict != "yes":
@@ -99,7 +104,10 @@ def said(onset: Any, kind: str) -> str:
 
 
 def show_verdicts(rows: list[tuple[str, Any]]) -> None:
-    """The verdicts of several experiments, (name, profile) each: a row an experiment, a column a definition."""
+    """The verdicts of several experiments, (name, profile) each: a row an experiment, a column a definition.
+
+    Of up to 3 experiments with statistics, intervals and metrics too; `collapse profile` prints those of any number.
+    """
     numbers = range(1, 1 + len(rows[0][1].verdicts))
     table = Table("experiment", *map(str, numbers), "early", "late", title="The eight definitions (+ yes, - no, ? undecided)")
     mark = {"yes": "+", "no": "-", "undecided": "?", True: "+", False: "-", None: "?"}
@@ -107,6 +115,11 @@ def show_verdicts(rows: list[tuple[str, Any]]) -> None:
         table.add_row(name, *(mark[v.verdict] for v in profile.verdicts), mark[profile.early], mark[profile.late])
     wide_console().print(table)
     print("; ".join(f"{number} {v.definition}" for number, v in zip(numbers, rows[0][1].verdicts, strict=True)))
+    if len(rows) > 3:
+        print("statistics, intervals and metrics: collapse profile")
+        return
+    for name, profile in rows:
+        wide_console().print(verdicts_of(name, profile))
 
 
 def show_runs(rows: list[dict[str, Any]], as_json: bool) -> None:

@@ -9,7 +9,9 @@ from collapse_jax.report.figures import draw
 from collapse_jax.report.tables import show_verdicts
 
 
-def whole(run: Run, figures: bool = True, verdicts: bool = True, base: int = 0, quiet: bool = False) -> dict[str, Any]:
+def whole(
+    run: Run, figures: bool = True, verdicts: bool = True, base: int = 0, quiet: bool = False, every: bool = False
+) -> dict[str, Any]:
     """The report of a run as plain values; printed too unless `quiet`. Raises ConfigError where `base` is no experiment."""
     made = [str(path) for path in draw(run)] if figures else []
     tables = {"summary": summary.summary(run), "differences": differences.differences(run, base), "theory": zscores.zscores(run)}
@@ -18,7 +20,7 @@ def whole(run: Run, figures: bool = True, verdicts: bool = True, base: int = 0, 
     if not quiet:
         summary.show(tables["summary"], title=str(run.folder))
         differences.show(tables["differences"], summary.name_of(run, base))
-        zscores.show(tables["theory"])
+        zscores.show(tables["theory"], every)
         if found:
             show_verdicts([(summary.name_of(run, number), one) for number, one in found])
         print("\n".join(made))

@@ -12,6 +12,8 @@ from collapse_jax.theory.predictions import Prediction, predict
 
 FLAGGED = 4.0  # standard errors from which a difference is no accident
 COLUMNS = ("experiment", "name", "metric", "statistic", "kind", "generation", "simulated", "predicted", "z", "note")
+COUNTS = ("tested", "declined", f"|z| > {FLAGGED:g}")
+WIDE = 12  # generations in a terminal's table
 UNTESTABLE = "not testable: rare chains carry this mean, and so few chains hold none of them"
 
 
@@ -90,28 +92,53 @@ def worst(table: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def show(table: pl.DataFrame) -> None:
-    """Print the worst z-score of every prediction; flagged ones are marked."""
+def show(table: pl.DataFrame, every: bool = False) -> None:
+    """Print the worst z-score of every prediction, then those of all generations (up to 12 of them unless `every`); flagged ones are marked."""
     if table.is_empty():
         return
     shown = Table(title="Simulation against theory (largest |z| over generations)", title_justify="left")
-    for name in (
-        "experiment",
-        "metric",
-        "theory of",
-        "tested",
-        "declined",
-        f"|z| > {FLAGGED:g}",
-        "at",
-        "simulated",
-        "predicted",
-        "z",
-    ):
+    for name in ("experiment", "metric", "theory of", *COUNTS, "at", "simulated", "predicted", "z"):
         shown.add_column(name, justify="left" if name in ("experiment", "metric", "theory of") else "right")
     for row in worst(table).iter_rows(named=True):
-        kind = "" if row["kind"] == "exact" else f" ({row['kind']})"
-        z = "–" if row["z"] is None else f"{row['z']:+.1f}" + (" ◂" if abs(row["z"]) > FLAGGED else "")
         numbers = [str(row[name]) for name in ("tested", "declined", "flagged", "generation")]
         values = [f"{row[name]:.4g}" for name in ("simulated", "predicted")]
-        shown.add_row(row["name"], row["metric"], row["statistic"] + kind, *numbers, *values, z)
-    wide_console().print(shown)
+        shown.add_row(row["name"], row["metric"], law(row), *numbers, *values, marked(row["z"]))
+    console = wide_console()
+    console.print(shown)
+    times = table["generation"].unique().sort().to_list()
+    times = times if every else some(times, WIDE)
+    for first in range(0, len(times), WIDE):
+        console.print(by_generation(table, times[first : first + WIDE]))
+    if (table["note"] == UNTESTABLE).any():
+        print(f"–: {UNTESTABLE}, or no number")
+
+
+def some(times: list[int], most: int) -> list[int]:
+    """At most so many of the generations, evenly spread, the first and the last among them."""
+    if len(times) <= most:
+        return times
+    return [times[i] for i in np.unique(np.linspace(0, len(times) - 1, most).round().astype(int))]
+
+
+def by_generation(table: pl.DataFrame, times: list[int]) -> Table:
+    """z of every prediction at these generations; – where theory declines."""
+    shown = Table(title="z by generation", title_justify="left")
+    for name in ("experiment", "metric", "theory of"):
+        shown.add_column(name)
+    for t in times:
+        shown.add_column(str(t), justify="right")
+    keys = ["experiment", "name", "metric", "statistic", "kind"]
+    for _, rows in table.group_by(keys, maintain_order=True):
+        row, z = rows.row(0, named=True), dict(rows.select("generation", "z").iter_rows())
+        shown.add_row(row["name"], row["metric"], law(row), *(marked(z.get(t)) for t in times))
+    return shown
+
+
+def law(row: dict[str, Any]) -> str:
+    """What a prediction is of: mean or median, and of which kind it is where it is not exact."""
+    return row["statistic"] + ("" if row["kind"] == "exact" else f" ({row['kind']})")
+
+
+def marked(z: float | None) -> str:
+    """A z-score, with a mark where it is flagged."""
+    return "–" if z is None else f"{z:+.1f}" + (" ◂" if abs(z) > FLAGGED else "")
