@@ -32,6 +32,10 @@ class Prompts:
         """How many tokens a prompt has, of blocks of this length."""
         return block if self.length is None else self.length
 
+    def given(self, block: int) -> int:
+        """How many tokens at the beginning of a sample, of blocks of this length, are its prompt's."""
+        return self.tokens(block) if self.kept else 0
+
     def validate(self, e: Any) -> None:
         """Raise ConfigError where the experiment has no use for prompts of this kind."""
         if not hasattr(e.family, "follow"):
@@ -47,5 +51,5 @@ class Prompts:
         places = jnp.arange(n) % jnp.maximum(blocks.count, 1)
         length = self.tokens(family.block)
         prompts = blocks.samples[places][:, :length] if self.kept else blocks.samples[places][:, family.block - length :]
-        follows = family.follow(key, params, prompts, family.block - length * self.kept, decoding)
+        follows = family.follow(key, params, prompts, family.block - self.given(family.block), decoding)
         return jnp.concatenate([prompts, follows], axis=1) if self.kept else follows

@@ -9,7 +9,7 @@ import pytest
 from scipy.stats import entropy, hypergeom
 from zipf_text import P, check_columns, check_least, check_noise, worn
 
-from collapse_jax.metrics.ngrams import counts, diversity, ngram_entropy, type_token_ratio
+from collapse_jax.metrics.ngrams import counts, diversity, ngram_entropy, repetition, type_token_ratio
 from collapse_jax.metrics.registry import REGISTERED
 
 NAMES = [f"{kind}_{n}" for kind, orders in (("distinct", (1, 2, 3)), ("rep", (2, 3, 4)), ("entropy", (1, 2, 3))) for n in orders]
@@ -20,6 +20,7 @@ COUNTS = jax.jit(counts, static_argnums=1)
 ENTROPY = jax.jit(ngram_entropy, static_argnums=1)
 RATIO = jax.jit(type_token_ratio, static_argnums=2)
 DIVERSITY = jax.jit(diversity)
+SEQ_REP = REGISTERED["seq_rep_4"]
 
 
 def text(rows=40, length=20, types=12, seed=0):
@@ -83,6 +84,34 @@ def test_columns_of_distinct_and_repeated_n_grams_are_those_of_plain_python(n):
     if n > 1:
         repeated = [1 - len(set(grams_of(row, n))) / len(grams_of(row, n)) for row in x]
         np.testing.assert_allclose(column(f"rep_{n}", x), np.mean(repeated), rtol=1e-5)
+
+
+@pytest.mark.parametrize("prompt", [0, 3, 16])
+def test_seq_rep_4_is_that_of_plain_python_behind_the_prompt(prompt):
+    x, weight = text(types=3, seed=5), np.random.default_rng(6).integers(0, 3, 40).astype(np.float32)
+    x[:, : prompt // 2] = 9  # what only the prompt repeats does not count
+    alone = [grams_of(row[prompt:], 4) for row in x]
+    expected = np.average([1 - len(set(grams)) / len(grams) for grams in alone], weights=weight)
+    of = lambda x, weight: jax.jit(lambda x, w: SEQ_REP(x, w, None, None, {"prompt": prompt}))(
+        jnp.asarray(x), jnp.asarray(weight)
+    )
+    np.testing.assert_allclose(of(x, weight), expected, rtol=1e-5, atol=1e-7)
+    repeated = x.repeat(weight.astype(int), axis=0)
+    np.testing.assert_allclose(of(repeated, np.ones(len(repeated))), expected, rtol=1e-5, atol=1e-7)
+    if prompt == 0:
+        assert float(of(x, weight)) == float(jax.jit(lambda x, w: repetition(x, w)["rep_4"])(jnp.asarray(x), jnp.asarray(weight)))
+
+
+def test_seq_rep_4_by_hand():
+    """Behind five tokens, 1 2 1 2 1 2 1 has four 4-grams, two of them different; the whole has nine, six of them different."""
+    x = jnp.asarray([[7, 7, 7, 7, 7, 1, 2, 1, 2, 1, 2, 1]])
+    of = lambda x, prompt: float(SEQ_REP(x, jnp.ones(len(x)), None, None, {"prompt": prompt}))
+    assert of(x, 5) == 1 / 2 and np.isclose(of(x, 0), 3 / 9)
+    assert of(x, 8) == 0 and of(x[:, :4], 0) == 0  # one 4-gram
+    assert float(SEQ_REP(x, jnp.zeros(1), None, None, {"prompt": 5})) == 0
+    assert np.isclose(of(jnp.full((2, 9), 3), 0), 5 / 6)
+    with pytest.raises(ValueError, match="n-grams of 4 tokens in sequences of 3"):
+        of(x, 9)
 
 
 def test_diversity_is_the_product_of_what_is_not_repeated():

@@ -17,8 +17,8 @@ FAMILY = Transformer.of(
 
 
 def experiment(**fields):
-    fields = {"family": FAMILY, "regime": cj.regimes.Replace(), "prompts": cj.Prompts()} | fields
-    return cj.Experiment(source=SOURCE, samples=12, generations=2, decoding=cj.decoding.Greedy(), **fields)
+    fields = {"family": FAMILY, "regime": cj.regimes.Replace(), "prompts": cj.Prompts(), "samples": 12} | fields
+    return cj.Experiment(source=SOURCE, generations=2, decoding=cj.decoding.Greedy(), **fields)
 
 
 def generations(e):
@@ -61,6 +61,26 @@ def test_a_prompt_may_be_kept():
             jax.random.key(0), chain.params, jnp.asarray(blocks_of(chains[0])[:, :5]), 3, cj.decoding.Greedy()
         )
         np.testing.assert_array_equal(blocks_of(chain), expected)
+
+
+@pytest.mark.parametrize("prompts, given", [(None, 0), (cj.Prompts("real", 3), 0), (cj.Prompts("real", 3, kept=True), 3)])
+def test_seq_rep_4_is_of_what_stands_behind_a_kept_prompt(prompts, given):
+    e = cj.resolve(experiment(prompts=prompts, metrics=["rep_4", "seq_rep_4"], samples=16))
+    shared = e.source.load(None) | {"test": np.zeros((4, 8), np.int32)}
+    chain, record = advance(e, shared, initial_chain(e, shared, jax.random.key(3)), 0)
+    repeated = lambda row: 1 - len({tuple(row[i : i + 4]) for i in range(len(row) - 3)}) / (len(row) - 3)
+    found = {start: np.mean([repeated(row[start:]) for row in blocks_of(chain).tolist()]) for start in (0, given)}
+    np.testing.assert_allclose(record["seq_rep_4"], found[given], atol=1e-6)
+    np.testing.assert_allclose(record["rep_4"], found[0], atol=1e-6)
+    assert found[0] > 0 and (found[given] != found[0]) == (given > 0)
+
+
+def test_seq_rep_4_is_refused_where_fewer_than_four_tokens_follow(tmp_path):
+    kept = lambda length: experiment(prompts=cj.Prompts("real", length, kept=True), metrics=["seq_rep_4"], samples=16)
+    cj.plan(kept(4), chains=1)
+    for refused in (kept(5), [kept(4), kept(5)]):
+        with pytest.raises(cj.ConfigError, match="metrics = seq_rep_4: among "):
+            cj.plan(refused, chains=1)
 
 
 def test_a_kept_prompt_needs_no_start_token():

@@ -81,8 +81,7 @@ def snake_shape(family: Any) -> str:
 
 def drawn_tokens(e: Experiment) -> int:
     """Tokens that are drawn for a sample."""
-    kept = e.prompts is not None and e.prompts.kept
-    return int(e.family.block - (e.prompts.tokens(e.family.block) if kept else 0))
+    return int(e.family.block - (0 if e.prompts is None else e.prompts.given(e.family.block)))
 
 
 def decode_flops(e: Experiment) -> float:

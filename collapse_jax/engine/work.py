@@ -113,7 +113,7 @@ class Work:
         checked = set()
         for group in self.groups:
             e = first(group.experiments)
-            alike = str(jax.tree.structure((e.source, e.family, e.curation, e.decoding))), e.metrics
+            alike = str(jax.tree.structure((e.source, e.family, e.curation, e.decoding, e.prompts))), e.metrics
             if alike not in checked:  # what a family measures has nothing to do with the regime
                 checked.add(alike)
                 check_metrics(e, self.shared(e))

@@ -26,6 +26,7 @@ from collapse_jax.metrics import (  # noqa: F401 (they register)  # noqa: F401
     sequences,
     tails,
 )
+from collapse_jax.metrics.ngrams import REPEATED
 from collapse_jax.metrics.points import HELD_OUT, held_out
 from collapse_jax.metrics.registry import Metric, of_kind
 from collapse_jax.sources.base import Source
@@ -43,7 +44,13 @@ FITS: dict[str, Callable[[Any], bool]] = {
     "text": lambda e: hasattr(e.source, "tokenizer"),
     "likelihood": lambda e: e.family.has_density,
     "features": lambda e: hasattr(e.family, "features"),
+    "continuation": lambda e: given(e) == 0 or e.family.block - given(e) >= REPEATED,
 }
+
+
+def given(experiment: Any) -> int:
+    """How many tokens at the beginning of every generated block are those of a prompt that is kept."""
+    return 0 if experiment.prompts is None else int(experiment.prompts.given(experiment.family.block))
 
 
 def parsed(text: str) -> tuple[str, int]:
@@ -136,6 +143,7 @@ def measured(
     if source.labelled:
         x, y = x[:, :-1], y[:, :-1]
     around = {**shared, "family": family, "params": params, "decoding": experiment.decoding, "train": train, "t": t}
+    around["prompt"] = given(experiment)
     groups: dict[tuple[str, int], list[Metric]] = {}
     for name, every in asked.items():
         groups.setdefault((known[name].group, every), []).append(known[name])

@@ -210,7 +210,15 @@ COLUMNS = tuple(
             "n L log(n L)",
             "Li et al. 2016",
         ),
-        ("rep_4", TEXT, "mean over blocks of 1 - unique 4-grams / 4-grams", "[0, 1)", "up", "n L log L", "Welleck et al. 2020"),
+        (
+            "rep_4",
+            TEXT,
+            "mean over blocks of 1 - unique 4-grams / 4-grams; seq_rep_4, asked for by name, leaves out the tokens of a kept prompt",
+            "[0, 1)",
+            "up",
+            "n L log L",
+            "Welleck et al. 2020",
+        ),
         (
             "rare_words",
             f"{TEXT}, on text",

@@ -6,10 +6,11 @@ import jax
 import jax.numpy as jnp
 
 from collapse_jax.metrics.registry import metric
-from collapse_jax.metrics.text import distinct_n, grams, rep_n, weighted_mean
+from collapse_jax.metrics.text import distinct_n, grams, rep_n, seq_rep_n, weighted_mean
 
 Array = jax.Array
 BUDGET = 4096  # tokens that the type-token ratio is of
+REPEATED = 4  # n of seq-rep-n
 
 
 def counts(tokens: Array, n: int, weight: Array) -> Array:
@@ -67,6 +68,15 @@ def repetition(tokens: Array, weight: Array, y: Array | None = None, key: Array 
     return found | {"diversity": jnp.prod(1 - jnp.stack(list(found.values())))}
 
 
+def continued_repetition(tokens: Array, weight: Array, y: Array, key: Array, around: dict[str, Any]) -> Array:
+    """Mean rep_4 of what tokens [N, L] have behind the prompt that an experiment keeps, with weights [N]: in [0, 1); 0 of nothing.
+
+    The prompt's `around["prompt"]` tokens, and 4-grams that begin in them, do not count. Without a prompt, and where prompts are
+    not kept, it is rep_4. Raises ValueError where fewer than 4 tokens follow.
+    """
+    return weighted_mean(seq_rep_n(tokens, REPEATED, around["prompt"]), weight)
+
+
 def diversity(tokens: Array, weight: Array) -> Array:
     """`repetition`'s diversity: []."""
     return repetition(tokens, weight)["diversity"]
@@ -74,7 +84,9 @@ def diversity(tokens: Array, weight: Array) -> Array:
 
 def column(name: str, formula: str, unit: str, span: str, direction: str, source: str, **fields: Any) -> Any:
     """`registry.metric` with what all columns of this file have in common."""
-    cost = "O(n L log L)" if "part" in fields else "O(n L log(n L))"  # sequence by sequence, or all of them sorted together
+    cost = (
+        "O(n L log L)" if {"part", "needs"} & set(fields) else "O(n L log(n L))"
+    )  # sequence by sequence, or all of them sorted together
     return metric(
         name, "tokens", formula=formula, unit=unit, span=span, direction=direction, cost=cost, source=source, least=16, **fields
     )
@@ -92,7 +104,7 @@ def register(n: int) -> None:
         lambda x, weight, y, key: ngram_entropy(x, n, weight)
     )
     again, name = f"mean over sequences of 1 - different {n + 1}-grams / {n + 1}-grams", f"rep_{n + 1}"
-    again += "; seq-rep-4 without a prompt" * (n == 3)
+    again += "; with a kept prompt, of prompt and continuation together" * (n == 3)
     column(name, again, "share", "[0, 1)", "up", "Welleck et al. 2020", part=name)(repetition)
 
 
@@ -107,3 +119,12 @@ column(
     "down",
     "Hurlbert 1971; McCarthy & Jarvis 2007",
 )(lambda x, weight, y, key: type_token_ratio(x, weight))
+column(
+    "seq_rep_4",
+    "mean over sequences of 1 - different 4-grams / 4-grams of the continuation: without the tokens of a kept prompt",
+    "share",
+    "[0, 1)",
+    "up",
+    "Welleck et al. 2020",
+    needs=("continuation",),
+)(continued_repetition)

@@ -1,13 +1,14 @@
 """The noise of every metric of samples: its mean and standard deviation where generated and real samples are of one law.
 
-python -m collapse_jax.metrics.noise prints the table `NOISE` anew (four minutes of one core). The laws: points, 512 of a
-standard normal in the plane (modes: GaussianGrid; classes: four far blobs; likelihood: a Gaussian
-fitted to them); states, 2,048 of Zipf's law over 1,000; text, 512
-sequences of 64 independent tokens of the same law, against 2,000 others as the training text, and as generation 0 that law itself.
+python -m collapse_jax.metrics.noise [NAMES] prints the table `NOISE` anew (four minutes of one core), or its rows of these
+names. The laws: points, 512 of a standard normal in the plane (modes: GaussianGrid; classes: four far blobs; likelihood: a
+Gaussian fitted to them); states, 2,048 of Zipf's law over 1,000; text, 512 sequences of 64 independent tokens of the same law,
+against 2,000 others as the training text, and as generation 0 that law itself.
 Real samples are as many as metrics are given, 512, and new in every pair.
 """
 
 import math
+import sys
 import zlib
 from typing import Any
 
@@ -50,6 +51,7 @@ def tables(m: Metric) -> dict[str, Any]:
     law = Law()
     draw = lambda key, params, n: law.sample(key, params, n)
     around: dict[str, Any] = {"family": law, "first": None, "params": Zipf(TYPES).probabilities(), "decoding": None, "draw": draw}
+    around["prompt"] = 0
     if "text" in m.needs:
         around["grams"] = copies.gram_tables(Law().sample(jax.random.key(1), None, TRAINING))
     if "classes" in m.needs:
@@ -88,10 +90,12 @@ def rounded(x: float, digits: int = 3) -> float:
     return 0.0 if x == 0 or not math.isfinite(x) else round(x, digits - 1 - math.floor(math.log10(abs(x))))
 
 
-def main() -> None:
-    """Print `NOISE`."""
+def main(names: list[str]) -> None:
+    """Print `NOISE`, or its rows of these names."""
     for kind in KINDS:
         for name, m in sorted(of_kind(kind).items()):
+            if names and name not in names:
+                continue
             found = values(m, PAIRS)
             print(f'    "{name}": ({rounded(float(found.mean()))}, {rounded(float(found.std()), 2)}),', flush=True)
 
@@ -155,10 +159,11 @@ NOISE: dict[str, tuple[float, float]] = {
     "rep_3": (0.00105, 0.0002),
     "rep_4": (6.74e-05, 5.2e-05),
     "repeat_over_half": (0.0, 0.0),
+    "seq_rep_4": (6.52e-05, 5e-05),
     "self_bleu": (0.117, 0.0051),
     "type_token_ratio": (0.171, 0.00081),
     "verbatim": (0.0, 0.0),
 }
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

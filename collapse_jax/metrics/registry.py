@@ -6,7 +6,17 @@ from typing import Any
 
 KINDS = ("points", "states", "tokens")  # what samples are: float [n, dim], int [n], int [n, block]
 DIRECTIONS = ("up", "down", "either")  # where collapse moves it
-NEEDS = ("probabilities", "modes", "density", "classes", "training", "text", "likelihood", "features")  # see `chosen.FITS`
+NEEDS = (
+    "probabilities",
+    "modes",
+    "density",
+    "classes",
+    "training",
+    "text",
+    "likelihood",
+    "features",
+    "continuation",
+)  # see `chosen.FITS`
 
 
 @dataclass(frozen=True)
@@ -19,7 +29,8 @@ class Metric:
     are never vmapped on CPUs (see engine.parallel.layout); part: the function gives a dictionary, of which this is one entry:
     columns of one function are computed together. needs: what its experiment must have, of NEEDS; such a function takes a fifth
     argument, the dictionary `around`: what all chains share and the source, family, params, decoding, train (this generation's
-    training set), t, and first (parameters of generation 0, where it needs "likelihood" or "features").
+    training set), t, prompt (tokens at the beginning of every sequence that are a kept prompt's), and first (parameters of
+    generation 0, where it needs "likelihood" or "features").
     """
 
     name: str

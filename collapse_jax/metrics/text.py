@@ -72,8 +72,7 @@ def distinct_n(tokens: Array, n: int = 2, mask: Array | None = None) -> Array:
 def seq_rep_n(tokens: Array, n: int = 4, prompt: int = 0) -> Array:
     """rep-n of what follows the first `prompt` tokens of every sequence of tokens [N, L]: [N], in [0, 1).
 
-    seq-rep-4 of Welleck et al. (2020) is its mean; without a prompt that is rep_4. Raises ValueError where fewer
-    than n tokens follow.
+    seq-rep-4 of Welleck et al. (2020) is its mean with n = 4. Raises ValueError where fewer than n tokens follow.
     """
     return rep_n(tokens[:, prompt:], n)
 
