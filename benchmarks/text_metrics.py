@@ -15,7 +15,7 @@ import numpy as np
 
 from collapse_jax.metrics.bleu import SAMPLED
 from collapse_jax.metrics.ngrams import BUDGET  # noqa: F401  (registers the columns)
-from collapse_jax.metrics.registry import REGISTERED
+from collapse_jax.metrics.registry import of_kind
 
 ROWS, LENGTH, TYPES, TURNS = 15_625, 64, 8192, 5
 NAMES = ["self_bleu", *(f"distinct_{n}" for n in (1, 2, 3)), *(f"rep_{n}" for n in (2, 3, 4))]
@@ -36,7 +36,7 @@ def main() -> None:
     share = 1 / np.arange(1, TYPES + 1)
     tokens = jnp.asarray(np.random.default_rng(0).choice(TYPES, (ROWS, LENGTH), p=share / share.sum()).astype(np.int32))
     weight, key = jnp.ones(ROWS), jax.random.key(0)
-    columns = lambda names: jax.jit(lambda x, w, key: {name: REGISTERED[name](x, w, x, key) for name in names})
+    columns = lambda names: jax.jit(lambda x, w, key: {name: of_kind("tokens")[name](x, w, x, key) for name in names})
     together, compiled = seconds(columns(NAMES), tokens, weight, key)
     alone = {name: round(seconds(columns([name]), tokens, weight, key)[0], 4) for name in NAMES}
     sizes = {"tokens": tokens.size, "sampled": SAMPLED, "cores": len(os.sched_getaffinity(0))}

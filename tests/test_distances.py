@@ -16,7 +16,7 @@ from collapse_jax.metrics.distances import (
     sliced_w2_sq,
     w2_sq_sorted,
 )
-from collapse_jax.metrics.registry import REGISTERED
+from collapse_jax.metrics.registry import of_kind
 
 KEY = jax.random.key(0)
 SAMPLED = {"sliced_w2_sq": sliced_w2_sq, "mmd_sq": mmd_sq, "energy_distance_all": energy, "knn_kl": knn_kl}
@@ -71,7 +71,7 @@ def test_sorted_w2_by_hand_and_as_an_assignment():
 
 @all_samples
 def test_they_are_registered_for_points(name):
-    made = REGISTERED[name]
+    made = of_kind("points")[name]
     assert made.function is SAMPLED[name] and made.kind == "points" and made.direction == "up"
 
 
@@ -232,7 +232,7 @@ def test_bias_and_spread_are_as_the_docstrings_say(name):
 
 @all_samples
 def test_from_its_least_size_on_half_the_variance_is_told_from_noise(name):
-    null, half = simulated(name, REGISTERED[name].least, 80)
+    null, half = simulated(name, of_kind("points")[name].least, 80)
     assert abs(half.mean() - null.mean()) > 2.4 * null.std()  # 3, but for the errors of 80 pairs
 
 

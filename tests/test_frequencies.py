@@ -9,7 +9,7 @@ import pytest
 from scipy import optimize, stats
 
 from collapse_jax.metrics.frequencies import STEEPEST, chao1, counted, missing_mass, zipf_mle, zipf_slope
-from collapse_jax.metrics.registry import REGISTERED
+from collapse_jax.metrics.registry import of_kind
 
 OF_COUNTS = {"missing_mass": missing_mass, "chao1": chao1, "zipf_mle": zipf_mle, "zipf_slope": zipf_slope}
 single = lambda z: jnp.asarray(z, jnp.float32)
@@ -25,7 +25,7 @@ def sample(seed, n=300):
 def sampled(name, x, weight=None):
     weight = np.ones(len(x)) if weight is None else weight
     x = jnp.asarray(x)
-    return float(jax.jit(REGISTERED[name].function)(x, single(weight), x, jax.random.key(0)))
+    return float(jax.jit(of_kind("states")[name].function)(x, single(weight), x, jax.random.key(0)))
 
 
 def test_states_are_counted_with_weights_as_repetition_and_masks_as_deletion():
@@ -96,7 +96,7 @@ def test_the_registered_are_those_of_counts_whatever_the_order_and_the_slots(nam
     np.testing.assert_allclose(sampled(name, x, weight), expected, rtol=1e-5)
     np.testing.assert_allclose(sampled(name, x.repeat(weight)), expected, rtol=1e-5)
     np.testing.assert_allclose(sampled(name, 7 * x[::-1] + 3, weight[::-1]), expected, rtol=1e-5)
-    assert REGISTERED[name].kind == "states"
+    assert of_kind("states")[name].kind == "states"
 
 
 @every
@@ -129,5 +129,5 @@ def test_bias_and_spread_are_as_the_docstrings_say(name):
 
 @every
 def test_from_its_least_size_on_lost_states_are_told_from_noise(name):
-    null, lost = simulated(name, REGISTERED[name].least, 200)
+    null, lost = simulated(name, of_kind("states")[name].least, 200)
     assert abs(lost.mean() - null.mean()) > 2.6 * null.std()  # 3, but for the errors of 200 samples

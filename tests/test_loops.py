@@ -6,7 +6,7 @@ import pytest
 from zipf_text import check_columns, check_least, check_noise, worn
 
 from collapse_jax.metrics.loops import longest_repeat, loop_length
-from collapse_jax.metrics.registry import REGISTERED
+from collapse_jax.metrics.registry import of_kind
 
 NAMES = ["longest_repeat", "repeat_over_half", "looping", "loop_tokens"]
 
@@ -69,7 +69,7 @@ def test_cases_worked_by_hand():
     x = jnp.asarray(rows)
     np.testing.assert_array_equal(longest_repeat(x), [0, 8, 4, 2, 8, 11])
     np.testing.assert_array_equal(loop_length(x), [0, 11, 6, 0, 0, 12])
-    column = lambda name: float(REGISTERED[name](x, jnp.ones(6), None, None))
+    column = lambda name: float(of_kind("tokens")[name](x, jnp.ones(6), None, None))
     np.testing.assert_allclose(column("longest_repeat"), 33 / 6, rtol=1e-6)
     np.testing.assert_allclose(column("repeat_over_half"), 3 / 6, rtol=1e-6)
     np.testing.assert_allclose(column("looping"), 3 / 6, rtol=1e-6)

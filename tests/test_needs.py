@@ -21,7 +21,8 @@ def experiment(source, family, **fields):
 
 def of(names, x, around, y=None):
     x = jnp.asarray(x)
-    return {name: float(REGISTERED[name](x, jnp.ones(len(x)), x if y is None else y, KEY, around)) for name in names}
+    known = {name: m for (_, name), m in REGISTERED.items()}
+    return {name: float(known[name](x, jnp.ones(len(x)), x if y is None else y, KEY, around)) for name in names}
 
 
 def at_generation(run, t):

@@ -10,7 +10,7 @@ from scipy.stats import entropy, hypergeom
 from zipf_text import P, check_columns, check_least, check_noise, worn
 
 from collapse_jax.metrics.ngrams import counts, diversity, ngram_entropy, repetition, type_token_ratio
-from collapse_jax.metrics.registry import REGISTERED
+from collapse_jax.metrics.registry import of_kind
 
 NAMES = [f"{kind}_{n}" for kind, orders in (("distinct", (1, 2, 3)), ("rep", (2, 3, 4)), ("entropy", (1, 2, 3))) for n in orders]
 NAMES += ["diversity", "type_token_ratio"]
@@ -20,7 +20,7 @@ COUNTS = jax.jit(counts, static_argnums=1)
 ENTROPY = jax.jit(ngram_entropy, static_argnums=1)
 RATIO = jax.jit(type_token_ratio, static_argnums=2)
 DIVERSITY = jax.jit(diversity)
-SEQ_REP = REGISTERED["seq_rep_4"]
+SEQ_REP = of_kind("tokens")["seq_rep_4"]
 
 
 def text(rows=40, length=20, types=12, seed=0):
@@ -32,7 +32,7 @@ def grams_of(row, n):
 
 
 def column(name, x):
-    return float(jax.jit(REGISTERED[name])(jnp.asarray(x), jnp.ones(len(x)), None, None))
+    return float(jax.jit(of_kind("tokens")[name])(jnp.asarray(x), jnp.ones(len(x)), None, None))
 
 
 @pytest.mark.parametrize("n", [1, 2, 3])
@@ -126,7 +126,7 @@ def test_sequences_shorter_than_n_are_refused():
     short = jnp.zeros((4, 3), jnp.int32)
     for name in ("rep_4", "diversity"):
         with pytest.raises(ValueError, match="n-grams of 4 tokens in sequences of 3"):
-            jax.eval_shape(REGISTERED[name], short, jnp.ones(4), None, None)
+            jax.eval_shape(of_kind("tokens")[name], short, jnp.ones(4), None, None)
     for n in (0, 4):
         with pytest.raises(ValueError, match="from 1 to their length"):
             counts(short, n, jnp.ones(4))

@@ -6,34 +6,38 @@ import pytest
 from collapse_jax.metrics.noise import NOISE, PAIRS, values
 from collapse_jax.metrics.registry import KINDS, of_kind
 
-METRICS = {name: m for kind in KINDS for name, m in of_kind(kind).items()}
 AGAIN = 32
 # The others' noise is tested beside them: test_distances, test_fidelity, test_diversity, test_ngrams, test_mauve.
-LOOKED_AT = (
-    "low_density_10",
-    "memory_ratio",
-    "copied_share",
-    "quantile_coverage_5",
-    "mode_tv",
-    "chao1",
-    "missing_mass",
-    "zipf_mle",
-    "zipf_slope",
-    "perplexity_q05",
-    "perplexity_q50",
-    "above_range",
-    "novel_4",
-)
+LOOKED_AT = [
+    ("points", "low_density_10"),
+    ("points", "memory_ratio"),
+    ("points", "copied_share"),
+    ("points", "quantile_coverage_5"),
+    ("points", "mode_tv"),
+    ("states", "chao1"),
+    ("states", "missing_mass"),
+    ("states", "zipf_mle"),
+    ("states", "zipf_slope"),
+    ("tokens", "perplexity_q05"),
+    ("tokens", "perplexity_q50"),
+    ("tokens", "above_range"),
+    ("tokens", "novel_4"),
+    ("tokens", "seq_rep_4"),
+    ("tokens", "token_support"),
+    ("tokens", "zipf_slope"),
+    ("tokens", "tail_mass_5"),
+    ("tokens", "tail_coverage_10"),
+]
 
 
 def test_it_has_every_metric():
-    assert set(NOISE) == set(METRICS)
+    assert {kind: set(NOISE[kind]) for kind in NOISE} == {kind: set(of_kind(kind)) for kind in KINDS}
 
 
-@pytest.mark.parametrize("name", LOOKED_AT)
-def test_mean_and_deviation_are_found_again(name):
+@pytest.mark.parametrize("kind, name", LOOKED_AT)
+def test_mean_and_deviation_are_found_again(kind, name):
     """32 pairs against 400: means within 4 standard errors of both and half a last digit, deviations within 4 of their own (1/√64)."""
-    found, (mean, spread) = values(METRICS[name], AGAIN, seed=1), NOISE[name]
+    found, (mean, spread) = values(of_kind(kind)[name], AGAIN, seed=1), NOISE[kind][name]
     error = spread * np.sqrt(1 / AGAIN + 1 / PAIRS)
     assert abs(found.mean() - mean) <= 4 * error + 0.005 * abs(mean)
     assert abs(np.log(found.std() / spread)) < np.log(1.7)

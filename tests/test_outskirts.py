@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from collapse_jax.metrics.outskirts import low_density, low_density_share, quantile_coverage, step
-from collapse_jax.metrics.registry import REGISTERED
+from collapse_jax.metrics.registry import of_kind
 
 COVERAGE, DENSITY = (jax.jit(f, static_argnums=3) for f in (quantile_coverage, low_density_share))
 single = lambda z: jnp.asarray(z, jnp.float32)
@@ -88,7 +88,7 @@ def simulated(function, n, samples=200):
 
 @pytest.mark.parametrize("name, spread, left", [("quantile_coverage_1", 0.49, 0.03), ("quantile_coverage_5", 0.20, 0.113)])
 def test_quantile_coverage_is_1_in_mean_at_the_source_with_the_docstrings_spread(name, spread, left):
-    made = REGISTERED[name]
+    made = of_kind("points")[name]
     null, half = simulated(made.function, 512)
     assert abs(null.mean() - 1) < 4 * spread / 14 and abs(null.std() / spread - 1) < 0.25
     assert abs(half.mean() - left) < 4 * half.std() / 14 + 0.001

@@ -20,6 +20,8 @@ def test_a_metric_is_found_by_its_kind_alone(empty):
     assert list(of_kind("states")) == ["one"] and not of_kind("points") and of_kind("states")["one"](0, 0, 0, 0) == 3
     assert function(0, 0, 0, 0) == 3  # the decorator leaves the function as it is
     assert of_kind("states")["one"].group == "one"
+    registry.metric("one", "tokens", **FIELDS)(lambda x, weight, y, key: 4)  # one quantity of other samples
+    assert of_kind("tokens")["one"](0, 0, 0, 0) == 4 and of_kind("states")["one"](0, 0, 0, 0) == 3
 
 
 def test_parts_of_one_function_are_its_entries_and_share_its_key(empty):

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from collapse_jax.metrics.registry import REGISTERED
+from collapse_jax.metrics.registry import of_kind
 
 TYPES, LENGTH, DEFAULT = 1000, 64, 512
 P = 1 / np.arange(1, TYPES + 1)
@@ -43,7 +43,7 @@ def draws(function, times, seed=0):
 
 def values(names, makes, n, times, seed=0):
     """Columns of so many texts of n sequences by each of `makes`, in one program: name -> array [times, makes]."""
-    chosen = {name: REGISTERED[name] for name in names}
+    chosen = {name: of_kind("tokens")[name] for name in names}
 
     def one(key):
         texts = jnp.stack([make(jax.random.fold_in(key, i), n) for i, make in enumerate(makes)])
@@ -69,7 +69,7 @@ def check_least(names, make):
 
     48 texts of each: a tenth is left for the deviations' own error.
     """
-    (n,) = {REGISTERED[name].least for name in names}
+    (n,) = {of_kind("tokens")[name].least for name in names}
     for name, found in values(names, [zipf, make], n, 48, seed=1).items():
         assert abs(np.diff(found.mean(axis=0))) > 0.9 * 2 * found.var(axis=0).sum() ** 0.5, name
 
@@ -81,7 +81,7 @@ def check_columns(names):
     x[:3] = np.tile(x[:3, :2], 6)
     weight = np.ones(24, np.float32)
     weight[[1, 5, 6, 20]] = 0
-    chosen = {name: REGISTERED[name] for name in names}
+    chosen = {name: of_kind("tokens")[name] for name in names}
     every = jax.jit(lambda x, weight: {name: f(x, weight, x, jax.random.key(0)) for name, f in chosen.items()})
     values = every(x, weight)
     alone = every(x[weight > 0], np.ones(20, np.float32))

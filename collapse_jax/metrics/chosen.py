@@ -25,6 +25,7 @@ from collapse_jax.metrics import (  # noqa: F401 (they register)  # noqa: F401
     risk,
     sequences,
     tails,
+    token_types,
 )
 from collapse_jax.metrics.ngrams import REPEATED
 from collapse_jax.metrics.points import HELD_OUT, held_out
@@ -45,6 +46,8 @@ FITS: dict[str, Callable[[Any], bool]] = {
     "likelihood": lambda e: e.family.has_density,
     "features": lambda e: hasattr(e.family, "features"),
     "continuation": lambda e: given(e) == 0 or e.family.block - given(e) >= REPEATED,
+    "vocabulary": lambda e: hasattr(e.family, "vocabulary"),
+    "frequencies": lambda e: hasattr(e.family, "vocabulary"),
 }
 
 
@@ -104,13 +107,17 @@ def remembers(experiment: Any) -> bool:
 
 
 def tables(experiment: Any, shared: Any) -> dict[str, Any]:
-    """What they need besides what the source loaded, made once on the host: "classifier" and "grams" of the training text."""
+    """What they need besides what the source loaded, made once on the host: "classifier", and of the training text "grams" and "rare_types"."""
     needs, made = needed(experiment), dict[str, Any]()
     if "classes" in needs:
         real = np.asarray(experiment.source.draw(jax.random.key(0), limited(experiment, shared), shared))
         made["classifier"] = diversity.logistic(real[:, :-1], real[:, -1], experiment.source.classes)
     if "text" in needs:
         made["grams"] = copies.gram_tables(shared["train"])
+    if "frequencies" in needs:
+        made["rare_types"] = token_types.tail_types(
+            token_types.real_text(experiment.source, shared), experiment.family.vocabulary
+        )
     return made
 
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from collapse_jax.data import Slots
 from collapse_jax.families.gaussian import Gaussian
-from collapse_jax.metrics import chosen, copies, diversity
+from collapse_jax.metrics import chosen, copies, diversity, token_types
 from collapse_jax.metrics.points import HELD_OUT
 from collapse_jax.metrics.registry import KINDS, Metric, of_kind
 from collapse_jax.sources import Blobs, GaussianGrid, Normal, Zipf
@@ -32,6 +32,8 @@ CORNERS = ((0.0, 0.0), (9.0, 0.0), (0.0, 9.0), (9.0, 9.0))
 
 class Law:
     """The law of tokens, where a family is asked for."""
+
+    vocabulary = TYPES
 
     def log_prob(self, params: Any, tokens: Array, shared: Any) -> Array:
         """Log-probability of sequences [n, L]: [n]."""
@@ -52,8 +54,11 @@ def tables(m: Metric) -> dict[str, Any]:
     draw = lambda key, params, n: law.sample(key, params, n)
     around: dict[str, Any] = {"family": law, "first": None, "params": Zipf(TYPES).probabilities(), "decoding": None, "draw": draw}
     around["prompt"] = 0
+    text = Law().sample(jax.random.key(1), None, TRAINING)
     if "text" in m.needs:
-        around["grams"] = copies.gram_tables(Law().sample(jax.random.key(1), None, TRAINING))
+        around["grams"] = copies.gram_tables(text)
+    if "frequencies" in m.needs:
+        around["rare_types"] = token_types.tail_types(text, TYPES)
     if "classes" in m.needs:
         real = np.asarray(Blobs(CORNERS, labels=True).draw(jax.random.key(1), 2000, {}))
         around["classifier"] = diversity.logistic(real[:, :-1], real[:, -1], len(CORNERS))
@@ -93,76 +98,95 @@ def rounded(x: float, digits: int = 3) -> float:
 def main(names: list[str]) -> None:
     """Print `NOISE`, or its rows of these names."""
     for kind in KINDS:
+        print(f'    "{kind}": {{')
         for name, m in sorted(of_kind(kind).items()):
             if names and name not in names:
                 continue
             found = values(m, PAIRS)
-            print(f'    "{name}": ({rounded(float(found.mean()))}, {rounded(float(found.std()), 2)}),', flush=True)
+            print(f'        "{name}": ({rounded(float(found.mean()))}, {rounded(float(found.std()), 2)}),', flush=True)
+        print("    },")
 
 
 # Mean and standard deviation of 400 pairs.
-NOISE: dict[str, tuple[float, float]] = {
-    "classifier_entropy": (1.38, 0.0024),
-    "copied_share": (0.0116, 0.0069),
-    "coverage": (0.968, 0.012),
-    "density": (1.0, 0.025),
-    "energy_distance_all": (0.000269, 0.0041),
-    "excess_nll": (0.00471, 0.0055),
-    "excess_nll_se": (0.00419, 0.0014),
-    "frechet": (0.0142, 0.0096),
-    "knn_kl": (0.000353, 0.033),
-    "low_density_1": (1.12, 0.65),
-    "low_density_10": (0.995, 0.19),
-    "low_density_5": (1.03, 0.29),
-    "memory_ratio": (1.0, 0.053),
-    "mmd_sq": (4.52e-05, 0.0011),
-    "mode_count": (25.0, 0.0),
-    "mode_entropy": (3.19, 0.0068),
-    "mode_quality": (0.989, 0.0047),
-    "mode_tv": (0.0875, 0.013),
-    "precision": (0.994, 0.0043),
-    "quantile_coverage_1": (1.02, 0.54),
-    "quantile_coverage_5": (0.987, 0.19),
-    "recall": (0.995, 0.0037),
-    "sliced_w2_sq": (0.0121, 0.0047),
-    "vendi": (4.85, 0.22),
-    "vendi_2": (3.0, 0.13),
-    "chao1": (857.0, 57.0),
-    "missing_mass": (0.131, 0.0065),
-    "tail_coverage_1": (1.0, 0.0),
-    "tail_coverage_5": (1.0, 0.0),
-    "tail_mass_1": (0.00998, 0.0),
-    "tail_mass_5": (0.0499, 0.0),
-    "zipf_mle": (0.946, 0.01),
-    "zipf_slope": (0.89, 0.013),
-    "above_range": (0.0504, 0.014),
-    "below_range": (0.0518, 0.014),
-    "copied_50": (0.0, 0.0),
-    "distinct_1": (0.0305, 4.3e-05),
-    "distinct_2": (0.547, 0.0034),
-    "distinct_3": (0.915, 0.0022),
-    "diversity": (0.976, 0.0011),
-    "entropy_1": (5.18, 0.012),
-    "entropy_2": (9.01, 0.016),
-    "entropy_3": (10.2, 0.0063),
-    "longest_repeat": (1.76, 0.026),
-    "loop_tokens": (0.0, 0.0),
-    "looping": (0.0, 0.0),
-    "mauve": (0.962, 0.014),
-    "novel_4": (0.972, 0.0012),
-    "perplexity_q01": (97.6, 4.0),
-    "perplexity_q05": (116.0, 2.9),
-    "perplexity_q50": (179.0, 2.6),
-    "perplexity_q95": (279.0, 7.0),
-    "perplexity_q99": (332.0, 14.0),
-    "rep_2": (0.0231, 0.0011),
-    "rep_3": (0.00105, 0.0002),
-    "rep_4": (6.74e-05, 5.2e-05),
-    "repeat_over_half": (0.0, 0.0),
-    "seq_rep_4": (6.52e-05, 5e-05),
-    "self_bleu": (0.117, 0.0051),
-    "type_token_ratio": (0.171, 0.00081),
-    "verbatim": (0.0, 0.0),
+NOISE: dict[str, dict[str, tuple[float, float]]] = {
+    "points": {
+        "classifier_entropy": (1.38, 0.0024),
+        "copied_share": (0.0116, 0.0069),
+        "coverage": (0.968, 0.012),
+        "density": (1.0, 0.025),
+        "energy_distance_all": (0.000269, 0.0041),
+        "excess_nll": (0.00471, 0.0055),
+        "excess_nll_se": (0.00419, 0.0014),
+        "frechet": (0.0142, 0.0096),
+        "knn_kl": (0.000353, 0.033),
+        "low_density_1": (1.12, 0.65),
+        "low_density_10": (0.995, 0.19),
+        "low_density_5": (1.03, 0.29),
+        "memory_ratio": (1.0, 0.053),
+        "mmd_sq": (4.52e-05, 0.0011),
+        "mode_count": (25.0, 0.0),
+        "mode_entropy": (3.19, 0.0068),
+        "mode_quality": (0.989, 0.0047),
+        "mode_tv": (0.0875, 0.013),
+        "precision": (0.994, 0.0043),
+        "quantile_coverage_1": (1.02, 0.54),
+        "quantile_coverage_5": (0.987, 0.19),
+        "recall": (0.995, 0.0037),
+        "sliced_w2_sq": (0.0121, 0.0047),
+        "vendi": (4.85, 0.22),
+        "vendi_2": (3.0, 0.13),
+    },
+    "states": {
+        "chao1": (857.0, 57.0),
+        "missing_mass": (0.131, 0.0065),
+        "tail_coverage_1": (1.0, 0.0),
+        "tail_coverage_5": (1.0, 0.0),
+        "tail_mass_1": (0.00998, 0.0),
+        "tail_mass_5": (0.0499, 0.0),
+        "zipf_mle": (0.946, 0.01),
+        "zipf_slope": (0.89, 0.013),
+    },
+    "tokens": {
+        "above_range": (0.0504, 0.014),
+        "below_range": (0.0518, 0.014),
+        "chao1": (1000.0, 2.1),
+        "copied_50": (0.0, 0.0),
+        "distinct_1": (0.0305, 4.3e-05),
+        "distinct_2": (0.547, 0.0034),
+        "distinct_3": (0.915, 0.0022),
+        "diversity": (0.976, 0.0011),
+        "entropy_1": (5.18, 0.012),
+        "entropy_2": (9.01, 0.016),
+        "entropy_3": (10.2, 0.0063),
+        "longest_repeat": (1.76, 0.026),
+        "loop_tokens": (0.0, 0.0),
+        "looping": (0.0, 0.0),
+        "mauve": (0.962, 0.014),
+        "missing_mass": (0.000322, 9.2e-05),
+        "novel_4": (0.972, 0.0012),
+        "perplexity_q01": (97.6, 4.0),
+        "perplexity_q05": (116.0, 2.9),
+        "perplexity_q50": (179.0, 2.6),
+        "perplexity_q95": (279.0, 7.0),
+        "perplexity_q99": (332.0, 14.0),
+        "rep_2": (0.0231, 0.0011),
+        "rep_3": (0.00105, 0.0002),
+        "rep_4": (6.74e-05, 5.2e-05),
+        "repeat_over_half": (0.0, 0.0),
+        "self_bleu": (0.117, 0.0051),
+        "seq_rep_4": (6.52e-05, 5e-05),
+        "tail_coverage_1": (0.992, 0.01),
+        "tail_coverage_10": (0.996, 0.0027),
+        "tail_coverage_5": (0.995, 0.0038),
+        "tail_mass_1": (0.012, 0.00062),
+        "tail_mass_10": (0.102, 0.0016),
+        "tail_mass_5": (0.0551, 0.0012),
+        "token_support": (998.0, 1.4),
+        "type_token_ratio": (0.171, 0.00081),
+        "verbatim": (0.0, 0.0),
+        "zipf_mle": (1.0, 0.0028),
+        "zipf_slope": (1.08, 0.0095),
+    },
 }
 
 if __name__ == "__main__":

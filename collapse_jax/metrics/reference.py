@@ -58,7 +58,7 @@ def samples_page() -> str:
 
 def line(m: Metric) -> str:
     """One metric's row."""
-    mean, spread = noise.NOISE.get(m.name, (float("nan"), float("nan")))
+    mean, spread = noise.NOISE[m.kind].get(m.name, (float("nan"), float("nan")))
     measured = f"{mean:.3g} ± {spread:.2g}"
     needs = ", ".join(m.needs) or "–"
     return cells(f"`{m.name}`", m.formula, m.unit or "–", m.span, m.direction, measured, str(m.least), needs, m.cost, m.source)

@@ -16,6 +16,8 @@ NEEDS = (
     "likelihood",
     "features",
     "continuation",
+    "vocabulary",
+    "frequencies",
 )  # see `chosen.FITS`
 
 
@@ -66,7 +68,7 @@ def some(**samples: Any) -> None:
             raise ValueError(f"{name}: 0 samples, expected at least 1")
 
 
-REGISTERED: dict[str, Metric] = {}
+REGISTERED: dict[tuple[str, str], Metric] = {}  # by kind and name: one quantity has one name, of whatever samples
 
 
 def metric(name: str, kind: str, **fields: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -74,9 +76,9 @@ def metric(name: str, kind: str, **fields: Any) -> Callable[[Callable[..., Any]]
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
         made = Metric(name=name, kind=kind, function=function, **fields)
-        if kind not in KINDS or made.direction not in DIRECTIONS or set(made.needs) - set(NEEDS) or name in REGISTERED:
+        if kind not in KINDS or made.direction not in DIRECTIONS or set(made.needs) - set(NEEDS) or (kind, name) in REGISTERED:
             raise ValueError(f"{name}: {kind}, {made.direction}, {made.needs}")
-        REGISTERED[name] = made
+        REGISTERED[kind, name] = made
         return function
 
     return register
@@ -95,4 +97,4 @@ def parts(kind: str, rows: dict[str, dict[str, Any]], **fields: Any) -> Callable
 
 def of_kind(kind: str) -> dict[str, Metric]:
     """The registered metrics of samples of this kind, by name."""
-    return {name: m for name, m in REGISTERED.items() if m.kind == kind}
+    return {name: m for (own, name), m in REGISTERED.items() if own == kind}
