@@ -150,9 +150,11 @@ def drawn(n, scale, repeats):
         a, b = jax.random.split(key)
         x, y = scale * jax.random.normal(a, (n, 2)), jax.random.normal(b, (n, 2))
         found = dict(manifold(x, jnp.ones(n), y))
-        return {**found, "frechet": mine["frechet"](x, jnp.ones(n), y, key)}
+        found["frechet"] = mine["frechet"](x, jnp.ones(n), y, key)
+        return found | {"frechet_pca": mine["frechet_pca"](x, jnp.ones(n), y, key, {"axes": axes})}
 
-    assert set(mine) == {*NAMES, "frechet"}
+    axes = projection(jax.random.normal(jax.random.key(1), (2048, 2)), 2)
+    assert set(mine) == {*NAMES, "frechet", "frechet_pca"}
     return {name: np.asarray(v) for name, v in jax.lax.map(one, jax.random.split(KEY, repeats)).items()}
 
 
@@ -160,13 +162,13 @@ def test_noise_within_one_law_is_what_the_docstrings_say():
     null = drawn(512, 1.0, 200)
     stated = {"precision": (0.9945, 0.0043), "recall": (0.9946, 0.0041), "density": (1.0, 0.024)}
     product = np.prod([(511 - i) / (1023 - i) for i in range(5)])
-    stated |= {"coverage": (1 - product, 0.012), "frechet": (0.0139, 0.0095)}
+    stated |= {"coverage": (1 - product, 0.012), "frechet": (0.0139, 0.0095), "frechet_pca": (0.0139, 0.0095)}
     for name, (mean, sd) in stated.items():
         assert abs(null[name].mean() - mean) < 4 * sd / 200**0.5, (name, null[name].mean())
         assert abs(null[name].std() / sd - 1) < 0.25, (name, null[name].std())
 
 
-@pytest.mark.parametrize("name", [*NAMES, "frechet"])
+@pytest.mark.parametrize("name", [*NAMES, "frechet", "frechet_pca"])
 def test_least_is_where_a_change_of_variance_stands_out(name):
     """Four standard deviations, of 100 draws each: 10 % of slack."""
     n, scale = of_kind("points")[name].least, 2**0.5 if name in ("precision", "density") else 0.5**0.5

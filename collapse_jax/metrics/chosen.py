@@ -46,6 +46,7 @@ FITS: dict[str, Callable[[Any], bool]] = {
     "likelihood": lambda e: e.family.has_density,
     "features": lambda e: hasattr(e.family, "features"),
     "continuation": lambda e: given(e) == 0 or e.family.block - given(e) >= REPEATED,
+    "axes": lambda e: e.source.kind == "points",
     "vocabulary": lambda e: hasattr(e.family, "vocabulary"),
     "frequencies": lambda e: hasattr(e.family, "vocabulary"),
 }
@@ -107,23 +108,29 @@ def remembers(experiment: Any) -> bool:
 
 
 def tables(experiment: Any, shared: Any) -> dict[str, Any]:
-    """What they need besides what the source loaded, made once on the host: "classifier", and of the training text "grams" and "rare_types"."""
+    """What they need besides what the source loaded, made once on the host.
+
+    "classifier" and "axes", of real samples; of the training text "grams" and "rare_types".
+    """
     needs, made = needed(experiment), dict[str, Any]()
+    real = lambda most: np.asarray(experiment.source.draw(jax.random.key(0), limited(experiment, shared, most), shared))
+    if "axes" in needs:
+        points = real(MOST)[:, : -1 if experiment.source.labelled else None]
+        made["axes"] = fidelity.projection(points, min(fidelity.COMPONENTS, *points.shape))
     if "classes" in needs:
-        real = np.asarray(experiment.source.draw(jax.random.key(0), limited(experiment, shared), shared))
-        made["classifier"] = diversity.logistic(real[:, :-1], real[:, -1], experiment.source.classes)
+        known = real(10_000)
+        made["classifier"] = diversity.logistic(known[:, :-1], known[:, -1], experiment.source.classes)
     if "text" in needs:
         made["grams"] = copies.gram_tables(shared["train"])
     if "frequencies" in needs:
-        made["rare_types"] = token_types.tail_types(
-            token_types.real_text(experiment.source, shared), experiment.family.vocabulary
-        )
+        text = token_types.real_text(experiment.source, shared)
+        made["rare_types"] = token_types.tail_types(text, experiment.family.vocabulary)
     return made
 
 
-def limited(experiment: Any, shared: Any) -> int:
-    """How many real samples the classifier is fitted to: 10,000, or as many as there are."""
-    return min(10_000, experiment.source.limit_of(shared) or 10_000)
+def limited(experiment: Any, shared: Any, most: int) -> int:
+    """How many real samples the classifier or the projection is fitted to: as many as there are, up to `most`."""
+    return min(most, experiment.source.limit_of(shared) or most)
 
 
 def looked_at(experiment: Any) -> int:

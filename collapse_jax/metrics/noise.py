@@ -2,7 +2,7 @@
 
 python -m collapse_jax.metrics.noise [NAMES] prints the table `NOISE` anew (four minutes of one core), or its rows of these
 names. The laws: points, 512 of a standard normal in the plane (modes: GaussianGrid; classes: four far blobs; likelihood: a
-Gaussian fitted to them); states, 2,048 of Zipf's law over 1,000; text, 512 sequences of 64 independent tokens of the same law,
+Gaussian fitted to them; frechet_pca: 64 dimensions); states, 2,048 of Zipf's law over 1,000; text, 512 sequences of 64 independent tokens of the same law,
 against 2,000 others as the training text, and as generation 0 that law itself.
 Real samples are as many as metrics are given, 512, and new in every pair.
 """
@@ -18,7 +18,7 @@ import numpy as np
 
 from collapse_jax.data import Slots
 from collapse_jax.families.gaussian import Gaussian
-from collapse_jax.metrics import chosen, copies, diversity, token_types
+from collapse_jax.metrics import chosen, copies, diversity, fidelity, token_types
 from collapse_jax.metrics.points import HELD_OUT
 from collapse_jax.metrics.registry import KINDS, Metric, of_kind
 from collapse_jax.sources import Blobs, GaussianGrid, Normal, Zipf
@@ -27,6 +27,7 @@ Array = jax.Array
 SIZE = {"points": 512, "states": chosen.MOST, "tokens": 512}
 PAIRS = 400
 TYPES, LENGTH, TRAINING, WIDTH = 1000, 64, 2000, 16
+WIDE = 64  # dimensions, for a projection
 CORNERS = ((0.0, 0.0), (9.0, 0.0), (0.0, 9.0), (9.0, 9.0))
 
 
@@ -65,6 +66,9 @@ def tables(m: Metric) -> dict[str, Any]:
     around["source"] = Zipf(TYPES) if m.kind == "states" else Normal(2)
     if m.kind == "points" and "likelihood" in m.needs:
         around["family"] = Gaussian(2)
+    if "axes" in m.needs:
+        around["source"] = Normal(WIDE)
+        around["axes"] = fidelity.projection(around["source"].draw(jax.random.key(1), chosen.MOST, {}), fidelity.COMPONENTS)
     if "modes" in m.needs:
         around["source"] = GaussianGrid()
     return around | ({"source": Blobs(CORNERS)} if "classes" in m.needs else {})
@@ -118,6 +122,7 @@ NOISE: dict[str, dict[str, tuple[float, float]]] = {
         "excess_nll": (0.00471, 0.0055),
         "excess_nll_se": (0.00419, 0.0014),
         "frechet": (0.0142, 0.0096),
+        "frechet_pca": (0.327, 0.039),
         "knn_kl": (0.000353, 0.033),
         "low_density_1": (1.12, 0.65),
         "low_density_10": (0.995, 0.19),

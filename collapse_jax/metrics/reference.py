@@ -32,7 +32,10 @@ measures its own noise, and is refused. "Collapse": where collapse moves it. "No
 generated and real samples of one law ({law}), from `python -m collapse_jax.metrics.noise`: the mean's distance from the value of
 perfect agreement is its bias. "Needs": what an experiment must have (`collapse_jax.metrics.chosen.FITS`).
 """
-LAW = "points: 512 of a normal in the plane, of 25 modes, or of 4 blobs; states: 2,048 of Zipf's law; text: 512 × 64 tokens of it"
+LAW = (
+    "points: 512 of a normal in the plane (frechet_pca: in 64 dimensions), of 25 modes, or of 4 blobs; "
+    "states: 2,048 of Zipf's law; text: 512 × 64 tokens of it"
+)
 
 
 def families_page() -> str:

@@ -18,6 +18,7 @@ NEEDS = (
     "continuation",
     "vocabulary",
     "frequencies",
+    "axes",
 )  # see `chosen.FITS`
 
 
