@@ -1,8 +1,11 @@
 """Metrics that look at more than samples: known modes, densities, training data, training text, generation 0, a classifier."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+import polars as pl
 import pytest
 
 import collapse_jax as cj
@@ -42,6 +45,30 @@ def test_a_model_that_copies_is_found_out_and_keeps_the_modes_and_outskirts(tmp_
     # Kernels of .3 on modes of .1 throw most samples out.
     assert other["memory_ratio"].min() > 2 and other["copied_share"].max() < 0.05 and other["low_density_10"].min() > 3
     assert other["mode_tv"].max() < 0.35
+
+
+def test_the_mode_histogram_is_a_list_in_the_records_where_it_is_named(tmp_path):
+    source = cj.sources.EightGaussians()
+    names = ["mode_histogram@2", "mode_quality", "mode_count"]
+    e = experiment(source, cj.families.KernelDensity(2, 0.2), metrics=names, samples=128, generations=2)
+    run = cj.run(e, chains=3, seed=0, out=tmp_path / "run")
+    rows = run.records.sort("chain", "generation")
+    assert rows.schema["mode_histogram"] == pl.List(pl.Float32)
+    assert rows["mode_histogram"].is_null().to_list() == [False, True, False] * 3
+    made = rows.filter(rows["mode_histogram"].is_not_null())
+    shares = np.asarray(made["mode_histogram"].to_list())
+    assert shares.shape == (6, 9)
+    np.testing.assert_allclose(shares.sum(axis=1), 1, atol=1e-6)
+    np.testing.assert_allclose(shares[:, :8].sum(axis=1), made["mode_quality"].to_numpy(), atol=1e-6)
+    assert ((shares[:, :8] > 0).sum(axis=1) == made["mode_count"].to_numpy()).all()
+    # Counted by NumPy, of one generation's samples.
+    e = cj.resolve(dataclasses.replace(e, metrics=["mode_histogram"]))
+    chain, record = cj.advance(e, {}, cj.initial_chain(e, {}, KEY), 0)
+    x = np.asarray(getattr(chain.store, "current", chain.store).absolute())
+    apart = np.linalg.norm(x[:, None] - np.asarray(source.centres()), axis=2) / np.asarray(source.scales())
+    where = np.where(apart.min(axis=1) <= 3, apart.argmin(axis=1), 8)
+    np.testing.assert_allclose(record["mode_histogram"], np.bincount(where, minlength=9) / len(x), atol=1e-6)
+    assert "mode_histogram" not in chosen.extra(cj.resolve(dataclasses.replace(e, metrics="all")))
 
 
 def test_low_density_is_the_source_s_own_and_empty_where_half_the_spread_is_left():

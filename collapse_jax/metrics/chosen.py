@@ -73,15 +73,15 @@ def named(metrics: Any) -> tuple[str, ...]:
 def extra(experiment: Any) -> dict[str, int]:
     """The metrics of samples that a resolved experiment asks for, and every how many generations each is made.
 
-    "all": every one of its kind of samples that does not mostly measure its own noise with so many. Raises ConfigError where one
-    that is named would.
+    "all": every one of its kind of samples that is a number and does not mostly measure its own noise with so many. Raises
+    ConfigError where one that is named would.
     """
     if experiment.metrics == "default":
         return {}
     known = {name: m for name, m in fitting(experiment).items() if name not in OWN}
     n = looked_at(experiment)
     if experiment.metrics == "all":
-        return {name: 1 for name, m in known.items() if m.least <= n}
+        return {name: 1 for name, m in known.items() if m.least <= n and not m.listed}
     found = dict(parsed(text) for text in experiment.metrics)
     for name in found:
         if name in known and known[name].least > n:
@@ -170,6 +170,8 @@ def measured(
             return {m.name: (out if m.part is None else out[m.part]).astype(jnp.float32) for m in members}
 
         nothing = {m.name: jnp.float32(jnp.nan) for m in members}
+        if every > 1 and any(m.listed for m in members):
+            nothing = {name: jnp.full(like.shape, jnp.nan, jnp.float32) for name, like in jax.eval_shape(values).items()}
         made |= values() if every == 1 else jax.lax.cond(t % every == 0, values, lambda nothing=nothing: nothing)
     return made
 

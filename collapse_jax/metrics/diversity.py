@@ -196,6 +196,25 @@ def of_modes(x: Array, weight: Array, y: Array, key: Array, around: dict[str, An
     return mode_metrics(x, weight, Known(source.centres(), source.scales()))
 
 
+@metric(
+    "mode_histogram",
+    "points",
+    formula="list: share of samples within 3 deviations of each mode, in the source's order, and last of those near none",
+    unit="share",
+    span="[0, 1]",
+    direction="either",
+    cost="O(n modes dim)",
+    source="Srivastava et al. 2017 (VEEGAN), with 3 deviations",
+    least=64,
+    needs=("modes",),
+    listed=True,
+)
+def of_every_mode(x: Array, weight: Array, y: Array, key: Array, around: dict[str, Any]) -> Array:
+    """`mode_histogram` of the source's known modes: [modes + 1]. A share p of n samples has a standard deviation of √(p (1 - p) / n)."""
+    source = around["source"]
+    return mode_histogram(x, weight, Known(source.centres(), source.scales()))
+
+
 @struct
 class Linear:
     """A classifier: the class of x [dim] is where x @ weight [dim, classes] + bias [classes] is greatest."""

@@ -104,7 +104,7 @@ def main(names: list[str]) -> None:
     for kind in KINDS:
         print(f'    "{kind}": {{')
         for name, m in sorted(of_kind(kind).items()):
-            if names and name not in names:
+            if m.listed or (names and name not in names):
                 continue
             found = values(m, PAIRS)
             print(f'        "{name}": ({rounded(float(found.mean()))}, {rounded(float(found.std()), 2)}),', flush=True)

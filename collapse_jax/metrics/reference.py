@@ -26,11 +26,12 @@ Test log σ² and medians where n/M is large: the mean of σ² under replace is 
 SAMPLES = """# Metrics of samples
 
 Asked for by name, `metrics=["trace_ratio", "sliced_w2_sq@5"]` (`@5`: in every fifth generation, empty in the others), or all that
-so many samples can carry, `metrics="all"`. Each looks at up to {most} generated samples x and, where it compares, at {held} real
-held-out samples y, the same for all chains and generations. "From": the least number of samples; with fewer the metric mostly
-measures its own noise, and is refused. "Collapse": where collapse moves it. "Noise": mean ± standard deviation of {pairs} pairs of
-generated and real samples of one law ({law}), from `python -m collapse_jax.metrics.noise`: the mean's distance from the value of
-perfect agreement is its bias. "Needs": what an experiment must have (`collapse_jax.metrics.chosen.FITS`).
+so many samples can carry, `metrics="all"` (but for lists, which are named). Each looks at up to {most} generated samples x and,
+where it compares, at {held} real held-out samples y, the same for all chains and generations. "From": the least number of samples;
+with fewer the metric mostly measures its own noise, and is refused. "Collapse": where collapse moves it. "Noise": mean ± standard
+deviation of {pairs} pairs of generated and real samples of one law ({law}), from `python -m collapse_jax.metrics.noise`: the
+mean's distance from the value of perfect agreement is its bias. "Needs": what an experiment must have
+(`collapse_jax.metrics.chosen.FITS`).
 """
 LAW = (
     "points: 512 of a normal in the plane (frechet_pca: in 64 dimensions), of 25 modes, or of 4 blobs; "
@@ -62,7 +63,7 @@ def samples_page() -> str:
 def line(m: Metric) -> str:
     """One metric's row."""
     mean, spread = noise.NOISE[m.kind].get(m.name, (float("nan"), float("nan")))
-    measured = f"{mean:.3g} ± {spread:.2g}"
+    measured = "–" if m.listed else f"{mean:.3g} ± {spread:.2g}"
     needs = ", ".join(m.needs) or "–"
     return cells(f"`{m.name}`", m.formula, m.unit or "–", m.span, m.direction, measured, str(m.least), needs, m.cost, m.source)
 

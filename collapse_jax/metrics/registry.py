@@ -28,12 +28,13 @@ class Metric:
 
     formula, unit, span (range), cost (in n generated and m real samples) and source (paper) are text for the reference page;
     direction: where collapse moves it; least: samples below which it mostly measures its own noise, and is not in "all".
-    function(x, weight, y, key) -> scalar array, pure, of static shapes; lapack: it calls LAPACK, so that chains which measure it
+    function(x, weight, y, key) -> array [], pure, of static shapes; lapack: it calls LAPACK, so that chains which measure it
     are never vmapped on CPUs (see engine.parallel.layout); part: the function gives a dictionary, of which this is one entry:
     columns of one function are computed together. needs: what its experiment must have, of NEEDS; such a function takes a fifth
     argument, the dictionary `around`: what all chains share and the source, family, params, decoding, train (this generation's
     training set), t, prompt (tokens at the beginning of every sequence that are a kept prompt's), and first (parameters of
-    generation 0, where it needs "likelihood" or "features").
+    generation 0, where it needs "likelihood" or "features"). listed: its value is an array [k], a list in the records; it is made
+    where it is named, and not by "all".
     """
 
     name: str
@@ -49,9 +50,10 @@ class Metric:
     lapack: bool = False
     part: str | None = None
     needs: tuple[str, ...] = ()
+    listed: bool = False
 
     def __call__(self, x: Any, weight: Any, y: Any, key: Any, *around: Any) -> Any:
-        """Its value for one set of samples: []. Raises ValueError where x or y has no row; weights may all be 0."""
+        """Its value for one set of samples: [], or [k] where it is listed. Raises ValueError where x or y has no row; weights may all be 0."""
         some(x=x, y=y)
         out = self.function(x, weight, y, key, *around)
         return out if self.part is None else out[self.part]
