@@ -7,14 +7,14 @@ import pytest
 
 import collapse_jax as cj
 from collapse_jax.data import Slots
-from collapse_jax.metrics import chosen, copies, diversity
+from collapse_jax.metrics import chosen, copies, diversity, fidelity, token_types
 from collapse_jax.metrics.neighbours import nearest_squares, radii
-from collapse_jax.metrics.registry import REGISTERED, of_kind
+from collapse_jax.metrics.registry import KINDS, REGISTERED, of_kind
 from collapse_jax.metrics.sequences import perplexity_quantiles
 
 N, BLOCK = 64, 80  # a block holds the 50-token stretches that are looked for
 KEY = jax.random.key(0)
-NAMES = sorted(chosen.of_kind("points") | of_kind("states") | of_kind("tokens"))
+METRICS = [(kind, name) for kind in KINDS for name in sorted(chosen.of_kind(kind))]
 POINTS = sorted(of_kind("points"))
 DISTANCES = ("sliced_w2_sq", "mmd_sq", "energy_distance_all", "knn_kl", "frechet", "frechet_pca")  # infinite: they cannot be told
 COUNTED = ("precision", "density", "copied_share", "mode_quality", "low_density_1", "low_density_5", "low_density_10")
@@ -27,48 +27,62 @@ def around():
     y, labels = source.draw(KEY, N, {}), np.arange(N) % 2
     classifier = diversity.logistic(np.asarray(y) + labels[:, None], labels, 2)
     text = jnp.asarray(np.random.default_rng(0).integers(0, 11, (N, BLOCK)), jnp.int32)
+    gaussian = cj.families.Gaussian(2)
+    points = {"source": source, "train": Slots.of(source.draw(jax.random.key(1), N, {}), 0), "classifier": classifier}
+    points |= {"family": gaussian, "params": gaussian.init(KEY, {}), "axes": fidelity.projection(y, 1)}
     family = cj.families.Transformer(vocabulary=11, block=BLOCK, layers=1, width=8, heads=2)
     model = {"family": family, "first": family.init(KEY, {}), "draw": family.sample, "grams": copies.gram_tables(text)}
+    model |= {"prompt": 4, "rare_types": token_types.tail_types(text, 11, (0.2, 0.3, 0.4))}
     return {
-        "points": (y, {"source": source, "train": Slots.of(source.draw(jax.random.key(1), N, {}), 0), "classifier": classifier}),
+        "points": (y, points),
         "states": (states.draw(KEY, N, {}), {"source": states, "params": states.probabilities()}),
         "tokens": (text, model),
     }
 
 
-def value(name, around, change=lambda x: x, weight=None):
+def value(kind, name, around, change=lambda x: x, weight=None):
     """The metric of other samples of the source (here: the real ones the other way round), changed."""
-    m = REGISTERED[name]
-    y, more = around[m.kind]
+    m = REGISTERED[kind, name]
+    y, more = around[kind]
     x = change(y[::-1])
     weight = jnp.ones(len(x)) if weight is None else jnp.asarray(weight, jnp.float32)
-    return float(m(x, weight, y, KEY, *([more] if m.needs else [])))
+    return np.asarray(m(x, weight, y, KEY, *([more] if m.needs else [])))
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_nothing_one_or_equal_samples_have_a_value_and_no_row_at_all_is_refused(name, around):
-    nothing, one = value(name, around, weight=np.zeros(N)), value(name, around, weight=np.arange(N) == 3)
-    equal = value(name, around, lambda x: jnp.broadcast_to(x[:1], x.shape))
+@pytest.mark.parametrize(("kind", "name"), METRICS)
+def test_nothing_one_or_equal_samples_have_a_value_and_no_row_at_all_is_refused(kind, name, around):
+    nothing, one = value(kind, name, around, weight=np.zeros(N)), value(kind, name, around, weight=np.arange(N) == 3)
+    equal = value(kind, name, around, lambda x: jnp.broadcast_to(x[:1], x.shape))
     assert not np.isnan([nothing, one, equal]).any()
     assert name not in DISTANCES or nothing == np.inf
     with pytest.raises(ValueError, match=r"x: 0 samples, expected at least 1"):
-        value(name, around, lambda x: x[:0])
+        value(kind, name, around, lambda x: x[:0])
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 @pytest.mark.parametrize("name", POINTS)
 def test_samples_that_are_not_finite_are_far_from_all_or_left_out(name, bad, around):
-    broken, rest = value(name, around, lambda x: x.at[5, 0].set(bad)), value(name, around, weight=np.arange(N) != 5)
+    broken, rest = (
+        value("points", name, around, lambda x: x.at[5, 0].set(bad)),
+        value("points", name, around, weight=np.arange(N) != 5),
+    )
     if name in DISTANCES:
         assert broken == np.inf
+    elif name == "mode_histogram":  # they are at no mode
+        assert broken == pytest.approx(np.append(rest[:-1], rest[-1] + 1 / (N - 1)) * (N - 1) / N, rel=1e-5)
     elif name in COUNTED:
         assert broken == pytest.approx(rest * (N - 1) / N, rel=1e-5)
     else:
         assert broken == pytest.approx(rest, rel=1e-5)
-    none = value(name, around, lambda x: jnp.full_like(x, bad))
-    assert not np.isnan(none)
-    good = {"mode_tv": 1.0, "memory_ratio": np.inf} | dict.fromkeys(DISTANCES, np.inf)
-    assert none == good.get(name, 0.0)  # never what a good model would have
+    none = value("points", name, around, lambda x: jnp.full_like(x, bad))
+    assert not np.isnan(none).any()
+    of_the_model = {m: rest for m in ("excess_nll", "excess_nll_se") if m == name}
+    good = (
+        {"mode_tv": 1.0, "memory_ratio": np.inf, "mode_histogram": np.append(np.zeros(8), 1)}
+        | of_the_model
+        | dict.fromkeys(DISTANCES, np.inf)
+    )
+    assert np.all(none == good.get(name, 0.0))  # never what a good model would have
 
 
 @pytest.mark.parametrize("dim", [2, 20])
@@ -77,7 +91,7 @@ def test_one_sample_that_is_not_finite_spoils_no_other_s_neighbours(n, dim):
     x, y = jax.random.normal(jax.random.key(2), (2, n, dim))
     broken, weight = x.at[5, 0].set(jnp.nan), jnp.ones(n)
     rest = jnp.arange(n) != 5
-    recall = REGISTERED["recall"]
+    recall = REGISTERED["points", "recall"]
     assert float(recall(broken, weight, y, KEY)) == float(recall(x, 1.0 * rest, y, KEY)) > 0.5
     assert np.allclose(nearest_squares(broken, y, 3, weight), nearest_squares(x, y, 3, 1.0 * rest), rtol=1e-4, atol=1e-4)
     assert np.allclose(radii(broken, 3, weight)[rest], radii(x, 3, 1.0 * rest)[rest], rtol=1e-4, atol=1e-4)

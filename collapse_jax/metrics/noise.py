@@ -2,8 +2,8 @@
 
 python -m collapse_jax.metrics.noise [NAMES] prints the table `NOISE` anew (four minutes of one core), or its rows of these
 names. The laws: points, 512 of a standard normal in the plane (modes: GaussianGrid; classes: four far blobs; likelihood: a
-Gaussian fitted to them; frechet_pca: 64 dimensions); states, 2,048 of Zipf's law over 1,000; text, 512 sequences of 64 independent tokens of the same law,
-against 2,000 others as the training text, and as generation 0 that law itself.
+Gaussian fitted to them; frechet_pca: 64 dimensions); states, 2,048 of Zipf's law over 1,000; text, 512 sequences of 64
+independent tokens of the same law, against 2,000 others as the training text, and as generation 0 that law itself.
 Real samples are as many as metrics are given, 512, and new in every pair.
 """
 
