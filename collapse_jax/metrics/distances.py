@@ -122,9 +122,10 @@ def middle(distance: Array) -> Array:
 def mmd_sq(x: Array, weight: Array, y: Array, key: Array | None = None) -> Array:
     """Squared maximum mean discrepancy of x [n, d] (weights [n]) and y [m, d], unbiased: 0 in mean within one law, often below.
 
-    Gaussian kernel of width h, the median distance between samples of y. Pairs of one sample with itself are left out, so a
-    mask is deletion, but a weight of 2 is no second draw. A lone sample is like itself (E k = 1); where all of y are
-    equal, h → 0: only equal samples are alike. At the null .0001 ± .0011, at half the variance .018.
+    Gaussian kernel of width h, the median distance between samples of y. A weight is how much of the law a sample stands for, of
+    any scale: E k(X, Y) is that of repeated samples, but E k(X, X') is Σ w w' k / Σ w w' over pairs of different samples, without
+    the pairs that a sample would make with its own repetition: a weight of 0 is deletion, one of 2 no second draw. A lone
+    sample is like itself (E k = 1); where all of y are equal, h → 0: only equal samples are alike. At the null .0001 ± .0011, at half the variance .018.
     """
     x, weight, y, fine = compared(x, weight, y)
     among_y = distances(y, y)
@@ -158,8 +159,9 @@ def form(left: Array, matrix: Array, right: Array) -> Array:
 def energy(x: Array, weight: Array, y: Array, key: Array | None = None) -> Array:
     """`points.energy_distance` of x [n, d] (weights [n]) and y [m, d], in length, unbiased: mean 0 within one law, often below.
 
-    Of all samples, where the families' own column `energy_distance` looks at some. Weights as for `mmd_sq`. At the null
-    .0002 ± .0038, at half the variance .044.
+    Of all samples, where the families' own column `energy_distance` looks at some. Weights as for `mmd_sq`:
+    E‖X - Y‖ is that of repeated samples, E‖X - X'‖ is over pairs of different samples, so that a weight of 0 is deletion and one of
+    2 no second draw. At the null .0002 ± .0038, at half the variance .044.
     """
     x, weight, y, fine = compared(x, weight, y)
     return settled(energy_distance(x, y, weight), fine)
@@ -179,7 +181,8 @@ def energy(x: Array, weight: Array, y: Array, key: Array | None = None) -> Array
 def knn_kl(x: Array, weight: Array, y: Array, key: Array | None = None, k: int = NEIGHBOURS) -> Array:
     """KL(law of x ‖ law of y) in nats from samples x [n, d] and y [m, d], by distances to k-th nearest neighbours, k at least 1.
 
-    Weights [n] are a mask: 0 not there, else there, however large. Infinite with at most k samples of x or fewer than k of y:
+    Weights [n] are a mask: 0 not there, else there, however large, for a sample repeated would be its own nearest neighbour, at no
+    distance. Infinite with at most k samples of x or fewer than k of y:
     it cannot be told. Distances below 1e-6 of y's root total variance (1e-3 for d > 8, where they are rounded so) count as
     that, so that duplicates, which have no density, give a large and finite divergence. At the null .000 ± .033; at half the
     variance .226 where .193 is true.

@@ -32,6 +32,10 @@ def manifold(x: Array, weight: Array, y: Array, k: int = NEIGHBOURS, real: Array
     al. 2020, section 3). Generated samples without weight: all four are 0. All samples equal: precision, recall and coverage 1,
     density m/k. A single generated sample's ball is its own place. One that is not finite lies in no ball and has none.
 
+    Weights: to precision and density a weight is repetition (2 counts as two samples in their means). To recall and coverage it says
+    only whether a sample is there: recall's balls reach to the k-th nearest other sample, however large the weights, where a sample
+    repeated would be a neighbour of its own and shrink them.
+
     real: the squared radii `radii(y, k)` [m], to find them only once. Holds 64 (n + m) distances at a time. The prdc package
     counts no rims, which differs only where samples coincide.
     """
@@ -66,7 +70,11 @@ def positive(total: Array) -> Array:
 
 
 def spread(x: Array, weight: Array) -> tuple[Array, Array]:
-    """Mean [dim] and unbiased covariance [dim, dim] of x [n, dim] with weights [n]; of a single sample the covariance is 0."""
+    """Mean [dim] and covariance [dim, dim] of x [n, dim] with weights [n], of any scale; of a single sample the covariance is 0.
+
+    Σ w (x - mean)(x - mean)ᵀ / (W - Σ w² / W), W = Σ w: unbiased where each sample was drawn once and its weight says how much of
+    the law it stands for (reliability weights, `aweights` of numpy.cov). A sample seen twice would have W - 1 below instead.
+    """
     total = jnp.sum(weight)
     share = weight / positive(total)
     x = jnp.where(weight[:, None] > 0, x, 0.0)
@@ -122,8 +130,10 @@ def frechet(x: Array, weight: Array, y: Array, encode: Callable[[Array], Array] 
     """Fréchet distance of generated x [n, ...] with weights [n] (0: not there) from real y [m, ...] (Heusel et al. 2017, eq. 6).
 
     Of their features encode(x) [n, d]: `projection(real, d)`, any function, or None for the samples themselves [n, d]. In squared
-    units of the features, >= 0; covariances have divisor n - 1, and are 0 of a single sample. Nothing generated, or NaN: infinite. It is
-    biased upwards by sampling, by about d (1/n + 1/m) per unit variance: compare equal sizes only. O((n + m) d² + d³), no LAPACK.
+    units of the features, >= 0; covariances have divisor n - 1, and are 0 of a single sample. A weight is how much of the law a
+    sample stands for, of any scale, and no second draw: means are those of repeated samples, covariances divide by W - Σ w² / W where
+    repetition would by W - 1, W = Σ w. Nothing generated, or NaN: infinite.
+    It is biased upwards by sampling, by about d (1/n + 1/m) per unit variance: compare equal sizes only. O((n + m) d² + d³), no LAPACK.
     """
     if encode is not None:
         x, y = encode(jnp.where(weight.reshape(-1, *(1,) * (x.ndim - 1)) > 0, x, 0.0)), encode(y)

@@ -32,6 +32,11 @@ with fewer the metric mostly measures its own noise, and is refused. "Collapse":
 deviation of {pairs} pairs of generated and real samples of one law ({law}), from `python -m collapse_jax.metrics.noise`: the
 mean's distance from the value of perfect agreement is its bias. "Needs": what an experiment must have
 (`collapse_jax.metrics.chosen.FITS`).
+
+Weights of generated samples: 0 is deletion everywhere. A whole weight is repetition, but for these. `frechet`, `frechet_pca`,
+`mmd_sq` and `energy_distance_all`: how much of the law a sample stands for, of any scale; means are those of repeated samples,
+while covariances have divisor W - Σ w² / W (W = Σ w) and pairs are of different samples, so that 2 is no second draw. `recall`,
+`coverage`, `mode_count`, `knn_kl`, `distinct_n`, `type_token_ratio` and `self_bleu`: whether a sample is there, however large.
 """
 LAW = (
     "points: 512 of a normal in the plane (frechet_pca: in 64 dimensions), of 25 modes, or of 4 blobs; "
