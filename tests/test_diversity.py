@@ -10,8 +10,10 @@ from sklearn.neighbors import NearestCentroid
 
 from collapse_jax.metrics.diversity import (
     Known,
+    Linear,
     class_entropy,
     class_histogram,
+    confidence,
     known,
     logistic,
     mode_histogram,
@@ -201,3 +203,19 @@ def test_a_sample_that_is_no_number_is_left_out_of_the_scores():
         np.testing.assert_allclose(
             score(jnp.asarray(broken), jnp.ones(40), y), score(jnp.asarray(kept), jnp.ones(39), y), rtol=1e-4
         )
+
+
+def test_confidence_is_the_classifier_s_own_probability_and_falls_between_classes():
+    rng = np.random.default_rng(3)
+    labels = np.arange(600) % 3
+    centres = np.array([[0.0, 0.0], [6.0, 0.0], [0.0, 6.0]])
+    real = centres[labels] + rng.normal(size=(600, 2))
+    ours, theirs = logistic(real, labels, 3), LogisticRegression(C=1.0, tol=1e-8, max_iter=1000).fit(real, labels)
+    x, weight = rng.normal(size=(100, 2)) * 3, rng.integers(0, 3, 100)
+    expected = np.repeat(theirs.predict_proba(x).max(axis=1), weight).mean()
+    assert float(confidence(jnp.asarray(x), jnp.asarray(weight, float), ours)) == pytest.approx(expected, abs=2e-4)
+    even = Linear(jnp.zeros((2, 3)), jnp.zeros(3))
+    assert float(confidence(jnp.asarray(x), jnp.ones(100), even)) == pytest.approx(1 / 3)
+    between = real.mean(axis=0) + 0.1 * rng.normal(size=(100, 2))
+    of = lambda x: float(confidence(jnp.asarray(x), jnp.ones(len(x)), ours))
+    assert of(real) > 0.95 and of(between) < 0.8 and of(jnp.asarray(x) * jnp.nan) == 0

@@ -224,8 +224,11 @@ class Linear:
 
     def __call__(self, x: Array) -> Array:
         """Classes of x [n, dim]: int32 [n]."""
-        scores = jnp.matmul(x, self.weight, precision=HIGHEST) + self.bias
-        return jnp.argmax(scores, axis=1).astype(jnp.int32)
+        return jnp.argmax(self.scores(x), axis=1).astype(jnp.int32)
+
+    def scores(self, x: Array) -> Array:
+        """What the classes of x [n, dim] are told by; of a `logistic` one their log-probabilities but for a constant: [n, classes]."""
+        return jnp.matmul(x, self.weight, precision=HIGHEST) + self.bias
 
 
 def nearest_centroid(real: Any, labels: Any, classes: int) -> Linear:
@@ -306,3 +309,30 @@ def class_entropy(x: Array, weight: Array, classifier: Linear) -> Array:
 def of_classes(x: Array, weight: Array, y: Array, key: Array, around: dict[str, Any]) -> Array:
     """`class_entropy` by the run's own classifier, whatever label a family gave its samples."""
     return class_entropy(x, weight, around["classifier"])
+
+
+def confidence(x: Array, weight: Array, classifier: Linear) -> Array:
+    """Mean of the largest class probability that a `logistic` classifier gives generated x [n, dim] with weights [n]: [1/classes, 1].
+
+    Samples between classes lower it: that modes run into each other, which the entropy of classes does not see. Samples that are
+    not finite are left out; nothing generated: 0.
+    """
+    x, weight = finite(x, weight)
+    return jnp.sum(shares(weight) * jnp.max(jax.nn.softmax(classifier.scores(x)), axis=1))
+
+
+@metric(
+    "classifier_confidence",
+    "points",
+    formula="mean over x of max_c p(c | x), by a logistic regression fitted to real samples and labels",
+    unit="share",
+    span="[1/classes, 1]",
+    direction="down",
+    cost="O(n dim classes)",
+    source="entanglement of modes, Schaeffer et al. 2025",
+    least=64,
+    needs=("classes",),
+)
+def of_confidence(x: Array, weight: Array, y: Array, key: Array, around: dict[str, Any]) -> Array:
+    """`confidence` by the run's own classifier."""
+    return confidence(x, weight, around["classifier"])

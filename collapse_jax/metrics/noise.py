@@ -114,6 +114,7 @@ def main(names: list[str]) -> None:
 # Mean and standard deviation of 400 pairs.
 NOISE: dict[str, dict[str, tuple[float, float]]] = {
     "points": {
+        "classifier_confidence": (0.999, 0.00021),
         "classifier_entropy": (1.38, 0.0024),
         "copied_share": (0.0116, 0.0069),
         "coverage": (0.968, 0.012),
