@@ -273,7 +273,7 @@ def advance(experiment: Experiment, shared: Shared, chain: Chain, t: Array | int
             reference = jax.lax.cond(t == 0, lambda: references(e, made, context), lambda: chain.reference)
             new, kept = curate(e.curation, phase_key(chain.key, t, CURATE), candidates, context, reference, n)
             record["kept"] = kept
-    record |= metrics if isinstance(e.metrics, str) else {n: metrics[n] for n in chosen.named(e.metrics) if n in metrics}
+    record |= chosen.own(e, metrics)
     looked_at, train = (None, None) if getattr(family, "statistics", False) else (new, train)
     record |= chosen.measured(e, phase_key(chain.key, t, EXTRA), params, looked_at, around, jnp.asarray(t), train)
     record["failed"] = failed >= 0

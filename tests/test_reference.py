@@ -51,7 +51,7 @@ def test_every_column_that_a_family_records_is_on_the_page_and_every_row_is_reco
     """By shapes alone; text and curation add two, and one is asked for by early stopping alone."""
     known, seen = {c.name for c in COLUMNS}, {"rare_words", "kept"}
     for source, family in RECORDED.values():
-        e = cj.Experiment(source, family, r.Replace(), 16, 1)
+        e = cj.Experiment(source, family, r.Replace(), 256, 1)
         work = Work([e], Settings(chains=1), cj.engine.devices.select(1))
         settled = first(work.groups[0].experiments)
         seen |= set(record_shapes(settled, work.shared(settled)))

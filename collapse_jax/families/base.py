@@ -1,5 +1,7 @@
 """What a model family is to the engine: how it is fitted, sampled and measured, for one chain."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -23,6 +25,7 @@ class Family:
     labels = False  # it can be fitted to samples whose last column is a label (see Source.labelled)
     least_slots = 1024  # closed forms: that generation 0 is fitted on, filled or not, so that one program serves many sizes
     remembers = False  # `measure` finds the parameters of generation 0 in shared["first"]
+    sampled: Mapping[str, int] = MappingProxyType({})  # columns of `measure` made of samples, and how many each needs at least
 
     @property
     def has_density(self) -> bool:

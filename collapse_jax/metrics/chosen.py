@@ -70,6 +70,14 @@ def named(metrics: Any) -> tuple[str, ...]:
     return () if isinstance(metrics, str) else tuple(parsed(text)[0] for text in metrics)
 
 
+def own(experiment: Any, made: dict[str, Array]) -> dict[str, Array]:
+    """Of what a family measures by itself, what is recorded: the named columns, or all that so many samples can carry."""
+    if not isinstance(experiment.metrics, str):
+        return {name: made[name] for name in named(experiment.metrics) if name in made}
+    n = looked_at(experiment)
+    return {name: value for name, value in made.items() if experiment.family.sampled.get(name, 1) <= n}
+
+
 def extra(experiment: Any) -> dict[str, int]:
     """The metrics of samples that a resolved experiment asks for, and every how many generations each is made.
 
@@ -83,9 +91,10 @@ def extra(experiment: Any) -> dict[str, int]:
     if experiment.metrics == "all":
         return {name: 1 for name, m in known.items() if m.least <= n and not m.listed}
     found = dict(parsed(text) for text in experiment.metrics)
+    least = {name: m.least for name, m in known.items()} | dict(experiment.family.sampled)
     for name in found:
-        if name in known and known[name].least > n:
-            allowed = f"used with at least {known[name].least} samples: with {n} it mostly measures its own noise"
+        if least.get(name, 1) > n:
+            allowed = f"used with at least {least[name]} samples: with {n} it mostly measures its own noise"
             raise ConfigError("metrics", name, allowed)
     return {name: every for name, every in found.items() if name in known}
 

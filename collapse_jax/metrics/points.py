@@ -1,5 +1,6 @@
 """Measurements of points and images [n, dim]: moments and energy distance against the source."""
 
+from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -9,6 +10,11 @@ import numpy as np
 Array = jax.Array
 Shared = dict[str, Any]
 HELD_OUT = 512  # real samples that metrics compare with
+# Columns of families that measure their samples, and how many samples each needs: from there on half the variance (a mean half a
+# deviation off, half of the labels) moves it by at least 3 of its standard deviations (tests/test_noise.py).
+SAMPLED = MappingProxyType(
+    {"trace_ratio": 64, "log_variance": 64, "mean_sq_error": 64, "latent_spread": 64, "class_entropy": 64, "energy_distance": 256}
+)
 
 
 def held_out(shared: Shared, n: int = HELD_OUT, split: str = "test") -> Array:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from collapse_jax.metrics import chosen, noise
 from collapse_jax.metrics.columns import COLUMNS, Column
+from collapse_jax.metrics.points import SAMPLED
 from collapse_jax.metrics.registry import KINDS, Metric, of_kind
 
 TITLES = {"points": "Points and images", "states": "States", "tokens": "Text"}
@@ -14,10 +15,12 @@ One name per quantity across all families. Every chain has one row per generatio
 t + 1 times, t = 0 on real data alone. Before the metrics stand the experiment's fields, flattened with dots (`regime.real`), then `chain` and
 `generation`. Everything is measured **against the source**, never against the first fit. These are the columns that families measure
 by themselves (`metrics="default"`); those that are made of samples on request are in [sample_metrics.md](sample_metrics.md).
+Noise of columns made of samples: mean ± standard deviation within one law, as on that page; those that so few samples cannot carry
+("from") are left out of "default" and "all", and refused by name. A column with an error of its own beside it has that in every row.
 "Collapse": where collapse moves it. "Cost": K states, C components, d dimensions, n samples, m real ones, L tokens each.
 
-| column | families | formula | unit, range | collapse | cost | source |
-|---|---|---|---|---|---|---|
+| column | families | formula | unit, range | collapse | noise | cost | source |
+|---|---|---|---|---|---|---|---|
 """
 END = """
 Test log σ² and medians where n/M is large: the mean of σ² under replace is carried by rare chains that no sample of chains holds
@@ -51,7 +54,19 @@ def families_page() -> str:
 
 def row(c: Column) -> str:
     """One family column's row."""
-    return cells(f"`{c.name}`", c.families, c.formula, c.span, c.direction, c.cost, c.source)
+    return cells(f"`{c.name}`", c.families, c.formula, c.span, c.direction, noise_of(c.name), c.cost, c.source)
+
+
+def noise_of(name: str) -> str:
+    """What a family's own column varies by where it is made of samples, or which column says so; – where it is exact."""
+    if f"{name}_se" in {c.name for c in COLUMNS}:
+        return f"`{name}_se`"
+    known = noise.OWN | {name: noise.NOISE["tokens"][name] for name in chosen.OWN}
+    if name not in known:
+        return "–"
+    mean, spread = known[name]
+    least = f" (VAE, Flow, Diffusion; from {SAMPLED[name]})" if name in SAMPLED else ""
+    return f"{mean:.3g} ± {spread:.2g}{least}"
 
 
 def samples_page() -> str:
