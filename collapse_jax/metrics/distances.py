@@ -125,7 +125,8 @@ def mmd_sq(x: Array, weight: Array, y: Array, key: Array | None = None) -> Array
     Gaussian kernel of width h, the median distance between samples of y. A weight is how much of the law a sample stands for, of
     any scale: E k(X, Y) is that of repeated samples, but E k(X, X') is Σ w w' k / Σ w w' over pairs of different samples, without
     the pairs that a sample would make with its own repetition: a weight of 0 is deletion, one of 2 no second draw. A lone
-    sample is like itself (E k = 1); where all of y are equal, h → 0: only equal samples are alike. At the null .0001 ± .0011, at half the variance .018.
+    sample is like itself (E k = 1); where all of y are equal, h → 0: only equal samples are alike. At the null .0001 ± .0011, at
+    half the variance .018.
     """
     x, weight, y, fine = compared(x, weight, y)
     among_y = distances(y, y)
