@@ -128,7 +128,10 @@ def gram_tables(blocks: Any) -> dict[str, GramTable]:
     needs=("text",),
 )
 def of_text(x: Array, weight: Array, y: Array, key: Array, around: dict[str, Any]) -> dict[str, Array]:
-    """novel_4, copied_50 and verbatim against the whole real training split, of which a chain may have had a part only."""
+    """novel_4, copied_50 and verbatim against the whole real training split, of which a chain may have had a part only.
+
+    With `least` sequences, text of which a quarter is training blocks is two standard deviations of a difference away.
+    """
     tables = around["grams"]
     return {
         "novel_4": weighted_mean(novel_n(x, tables["novel"]), weight),

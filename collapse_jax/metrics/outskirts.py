@@ -5,7 +5,7 @@ nothing is left there, above 1 where the model is wider. Real samples resolve a 
 1 / (m + 1): the share used is the largest such step below s, or the first. Never NaN: a sample that is not finite reaches
 nothing, and no samples give 0; NaN among real samples, which should be finite, counts as largest.
 Bias and standard deviation in docstrings: 400 pairs of n = m = 512 samples of one 2-D standard normal (tests/test_outskirts.py).
-`least`: as in `metrics.distances`, from this size on half the variance moves it by 3 standard deviations.
+`least`: as in `metrics.distances`, from this size n = m on half the variance moves it by 3 standard deviations.
 """
 
 from typing import Any
