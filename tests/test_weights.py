@@ -15,7 +15,7 @@ from collapse_jax.sources import EightGaussians
 KEY = jax.random.key(0)
 PRESENT = ("recall", "coverage", "knn_kl", "mode_count")  # a weight says there or not
 RELATIVE = ("frechet", "frechet_pca", "mmd_sq", "energy_distance_all")  # a share of the whole; twice is no second draw
-POINTS = of_kind("points")
+POINTS = {name: m for name, m in of_kind("points").items() if not name.startswith("excess_nll")}  # of the model, not of samples
 
 
 def setting():
