@@ -1,15 +1,16 @@
 """Transformers' side of the language-model timings: python benchmarks/peer_language.py CASE [VOCABULARY]; a line of JSON.
 
-The same OPT of 4 layers × 256: its generate with a cache, and a generation as a script: AdamW on minibatches in a plain loop (less
-than the Trainer does beside it), generate, evaluate.
+The same OPT of 4 layers × 256: its generate with a cache, and a generation as a script: the Trainer on minibatches, generate, the
+Trainer's evaluate.
 """
 
 import json
 import sys
+import tempfile
 import time
 
 import torch
-from transformers import OPTConfig, OPTForCausalLM
+from transformers import OPTConfig, OPTForCausalLM, Trainer, TrainingArguments
 
 BATCH, BLOCK, BLOCKS, EPOCHS = 32, 64, 128, 2
 OPTIONS = {"beam": {"num_beams": 5, "do_sample": False}, "ancestral": {"do_sample": True, "top_k": 0}}
@@ -48,24 +49,22 @@ def decoding(case: str, vocabulary: int) -> dict:
 
 def generation(vocabulary: int) -> dict:
     blocks = torch.randint(0, vocabulary, (BLOCKS, BLOCK))
+    rows = [{"input_ids": block, "labels": block} for block in blocks]
+    fixed = {"use_cpu": True, "disable_tqdm": True, "report_to": [], "save_strategy": "no", "logging_strategy": "no"}
+    sizes = {"per_device_train_batch_size": BATCH, "per_device_eval_batch_size": BATCH, "num_train_epochs": EPOCHS}
 
-    def one() -> None:
-        m = model(vocabulary).train()
-        optimizer = torch.optim.AdamW(m.parameters(), lr=3e-4)
-        for _ in range(EPOCHS):
-            for part in blocks[torch.randperm(BLOCKS)].split(BATCH):
-                loss = m(part, labels=part).loss
-                optimizer.zero_grad(set_to_none=True)
-                loss.backward()
-                torch.nn.utils.clip_grad_norm_(m.parameters(), 1.0)
-                optimizer.step()
+    def one(folder: str) -> None:
+        m = model(vocabulary)
+        options = TrainingArguments(folder, learning_rate=3e-4, prediction_loss_only=True, **fixed, **sizes)
+        trainer = Trainer(m, options, train_dataset=rows, eval_dataset=rows)
+        trainer.train()
         m.eval()
         for part in blocks.split(BATCH):
             written(m, part, "beam")
-            with torch.no_grad():
-                m(part, labels=part)
+        trainer.evaluate()
 
-    return {"seconds": seconds(one, 3)}
+    with tempfile.TemporaryDirectory() as folder:
+        return {"seconds": seconds(lambda: one(folder), 3)}
 
 
 if __name__ == "__main__":

@@ -17,7 +17,16 @@ RISK = ("excess_risk", "excess_nll", "perplexity", "nll", "elbo", "w2_sq", "l2_s
 NATS = ("nll", "elbo")  # risks that are logarithms, -elbo being one: their growth is a difference
 VARIANCE = ("log_variance", "trace_ratio", "heterozygosity", "latent_spread", "entropy", "class_entropy")
 MODES = ("mode_quality", "classifier_confidence")  # samples between modes are near none of them, and of no one class
-TAILS = ("tail_coverage", "low_density_5", "low_density_10", "quantile_coverage_5", "rare_words", "recall", "support")
+TAILS = (
+    "tail_coverage",
+    "tail_coverage_10",
+    "low_density_5",
+    "low_density_10",
+    "quantile_coverage_5",
+    "rare_words",
+    "recall",
+    "support",
+)
 REAL = ("precision", "density")  # what hallucinated samples lower
 CATASTROPHE = 2.0  # times its value at generation 0 that a risk must reach
 LOST = 0.9  # share of its value at generation 0 that variance, tails, modes or precision must fall below

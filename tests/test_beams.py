@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from collapse_jax.decoding import Beam
+from collapse_jax.decoding import Beam, side_of
 from collapse_jax.families import Transformer, beams
 
 FAMILY = Transformer.of("llama", vocabulary=24, block=48, layers=2, width=16, heads=4, kv_heads=2, hidden=32)
@@ -40,11 +40,25 @@ def test_the_search_is_that_without_a_cache(width, penalty):
     assert len(np.unique(np.asarray(found)[:, 5:])) > 5
 
 
+@pytest.mark.parametrize("penalty", [1.0, 1.5])
+def test_a_large_vocabulary_is_searched_in_parts_with_the_same_result(penalty, monkeypatch):
+    assert beams.parts_of(32, 1571) == 4 and beams.parts_of(32, 32) == 1 and beams.parts_of(224, 225) == 4
+    monkeypatch.setattr(beams, "PART", 6)
+    side = side_of(24)
+    assert beams.parts_of(24 // side, side) > 1
+    found = FAMILY.generate(jax.random.key(0), PARAMS, jnp.asarray(PROMPTS), 20, Beam(4, repetition_penalty=penalty))
+    np.testing.assert_array_equal(found, [plainly(prompt, 4, 20, penalty) for prompt in PROMPTS])
+
+
+@pytest.mark.parametrize("parts", [1, 2, 5])
 @pytest.mark.parametrize("slices, side", [(1, 30), (10, 3), (3, 10)])
-def test_the_best_of_slices_are_the_best_of_all(slices, side):
+def test_the_best_of_slices_are_the_best_of_all(slices, side, parts):
     rng = np.random.default_rng(0)
     gain, score = rng.normal(size=(6, slices, side)).astype(np.float32), rng.normal(size=(2, 3)).astype(np.float32)
-    value, beam, token = beams.best(jnp.asarray(gain), jnp.max(jnp.asarray(gain), axis=2), jnp.asarray(score), 6)
+    gains = np.split(gain, parts if slices % parts == 0 else 1, axis=1)
+    value, beam, token = beams.best(
+        [jnp.asarray(x) for x in gains], [jnp.asarray(x.max(axis=2)) for x in gains], jnp.asarray(score), 6
+    )
     every = (score[:, :, None] + gain.reshape(2, 3, 30)).reshape(2, -1)
     order = np.argsort(-every, axis=1)[:, :6]
     np.testing.assert_array_equal(np.asarray(beam) * 30 + np.asarray(token), order)

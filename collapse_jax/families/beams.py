@@ -11,6 +11,7 @@ from collapse_jax.families import network
 from collapse_jax.families.network import Layer, Shape
 
 Array = jax.Array
+PART = 2**13  # tokens of a vocabulary whose logits are made together, at least
 LOGITS = 2**24  # numbers: logits of all beams that are searched at a time
 ROWS = 192  # beams at a time, at most
 STEPS, STAGES = 16, 4  # steps that the beams' cache grows by at a time, at least; how often it grows, at most
@@ -22,19 +23,32 @@ def together(shape: Shape, width: int) -> int:
     return max(1, min(ROWS, LOGITS // shape.vocabulary) // width)
 
 
-def best(gain: Array, top: Array, score: Array, k: int) -> tuple[Array, Array, Array]:
-    """The k best sums of score [b, w] and gain [b * w, slices, side], best first: sums, beam and token, each [b, k].
+def parts_of(slices: int, side: int) -> int:
+    """In how many parts the logits are made: what is read again of a part is then still in a cache that all cores share."""
+    if sharding.parts() > 1:
+        return 1
+    return max(n for n in range(1, slices + 1) if slices % n == 0 and (n == 1 or slices * side // n >= PART))
 
-    top [b * w, slices]: maxima of slices. The k best lie in the k slices with the best ones: two short sorts in place of one of all.
+
+def best(gains: list[Array], tops: list[Array], score: Array, k: int) -> tuple[Array, Array, Array]:
+    """The k best sums of score [b, w] and gains, best first: sums, beam and token, each [b, k].
+
+    gains: parts [b * w, slices, side], of equal numbers of slices; tops: their maxima over a slice. The k best lie in the k slices
+    with the best maxima: two short sorts in place of one of all.
     """
-    (b, w), (_, slices, side) = score.shape, gain.shape
-    row = jnp.repeat(score, slices, axis=1)
-    _, chosen = jax.lax.top_k(row + top.reshape(b, -1), min(k, w * slices))
-    some = jnp.take_along_axis(gain.reshape(b, -1, side), chosen[:, :, None], axis=1)
+    (b, w), (_, slices, side) = score.shape, gains[0].shape
+    row = jnp.repeat(score, slices * len(gains), axis=1)
+    _, chosen = jax.lax.top_k(row + jnp.concatenate(tops, axis=1).reshape(b, -1), min(k, w * slices * len(gains)))
+    beam, place = chosen // (slices * len(gains)), chosen % (slices * len(gains))
+    some = jnp.zeros((*chosen.shape, side))
+    for i, gain in enumerate(gains):
+        own = beam * slices + jnp.clip(place - i * slices, 0, slices - 1)
+        found = jnp.take_along_axis(gain.reshape(b, -1, side), own[:, :, None], axis=1)
+        some = jnp.where((place // slices == i)[:, :, None], found, some)
     some = some + jnp.take_along_axis(row, chosen, axis=1)[:, :, None]
-    value, place = jax.lax.top_k(some.reshape(b, -1), k)
-    at = jnp.take_along_axis(chosen, place // side, axis=1)
-    return value, at // slices, ((at % slices) * side + place % side).astype(jnp.int32)
+    value, at = jax.lax.top_k(some.reshape(b, -1), k)
+    of = lambda x: jnp.take_along_axis(x, at // side, axis=1)
+    return value, of(beam), (of(place) * side + at % side).astype(jnp.int32)
 
 
 def pick(x: Array, index: Array) -> Array:
@@ -42,29 +56,41 @@ def pick(x: Array, index: Array) -> Array:
     return jnp.take_along_axis(x, index.reshape(*index.shape, *[1] * (x.ndim - 2)), axis=1)
 
 
+def grown(x: Array, axis: int, w: int, more: int) -> Array:
+    """x, w parts along an axis, with `more` zeros behind each of them."""
+    parts = x.reshape(*x.shape[:axis], w, x.shape[axis] // w, *x.shape[axis + 1 :])
+    parts = jnp.pad(parts, [(0, more if i == axis + 1 else 0) for i in range(parts.ndim)])
+    return parts.reshape(*x.shape[:axis], x.shape[axis] + w * more, *x.shape[axis + 1 :])
+
+
 def attended(layer: Layer, x: Array, prompt: Any, own: Any, lineage: Array, t: Array, place: Array) -> tuple[Array, Any]:
     """One layer at step t of x [b * w, width], at position `place`; and the beams' own cache with it in it.
 
-    prompt: keys [b, kv, head, c] and values [b, kv, c, head], which all beams of a sequence read; own: keys [b, kv, head, T·w] and
-    values [b, kv, T·w, head] of every beam that was there at each of T steps, those of step t from t·w on. It is never reordered:
-    a beam reads of it what its lineage [b, T, w of now, w of then] says.
+    prompt: keys [b, kv, head, c] and values [b, kv, c, head], which all beams of a sequence read; own: keys [b, kv, head, w·T] and
+    values [b, kv, w·T, head] of every beam that was there at each of T steps. It is never reordered: a beam reads of it what its
+    lineage [b, w of now, w of then, T] says.
     """
-    s, (b, steps, w, _) = layer.shape, lineage.shape
+    s, (b, w, _, steps) = layer.shape, lineage.shape
     kv = s.kv_heads
     q, k, v = layer.project(x, jnp.broadcast_to(place, x.shape[:1]))
     fold = lambda y, order: jnp.transpose(y.reshape(b, w, kv, s.head), order)
-    keys = jax.lax.dynamic_update_slice_in_dim(own[0], fold(k, (0, 2, 3, 1)).astype(own[0].dtype), t * w, 3)
-    values = jax.lax.dynamic_update_slice_in_dim(own[1], fold(v, (0, 2, 1, 3)).astype(own[1].dtype), t * w, 2)
+    (keys, values), (k, v) = own, (fold(k, (0, 2, 3, 1)).astype(own[0].dtype), fold(v, (0, 2, 1, 3)).astype(own[1].dtype))
+    for beam in range(w):  # in one piece each, which is done in place
+        keys = jax.lax.dynamic_update_slice_in_dim(keys, k[..., beam : beam + 1], beam * steps + t, 3)
+        values = jax.lax.dynamic_update_slice_in_dim(values, v[:, :, beam : beam + 1], beam * steps + t, 2)
     q = jnp.swapaxes(q.reshape(b, w, kv, -1, s.head), 1, 2).reshape(b, kv, -1, s.head) * s.head**-0.5
-    mine = jnp.transpose(lineage, (0, 2, 1, 3))[:, None, :, None]  # [b, 1, w, 1, T, w]
-    after = jnp.einsum("bkxd,bkdy->bkxy", q, keys).reshape(b, kv, w, -1, steps, w)
-    after = jnp.sum(jnp.where(mine, after, 0), axis=5).reshape(b, kv, -1, steps)
-    after = jnp.where(jnp.arange(steps) <= t, after, -jnp.inf)
-    before = jnp.einsum("bkxd,bkdl->bkxl", q, prompt[0])
-    share = jax.nn.softmax(jnp.concatenate([before, after], axis=-1).astype(jnp.float32)).astype(x.dtype)
-    c = before.shape[-1]
-    spread = jnp.where(mine, share[..., c:].reshape(b, kv, w, -1, steps, 1), 0).reshape(b, kv, -1, steps * w)
-    mixed = jnp.einsum("bkxl,bkld->bkxd", share[..., :c], prompt[1]) + jnp.einsum("bkxy,bkyd->bkxd", spread, values)
+    mine = lineage[:, None, :, None]  # [b, 1, w, 1, w, T]
+    after = jnp.einsum("bkxd,bkdy->bkxy", q, keys).reshape(b, kv, w, -1, w, steps)
+    after = jnp.sum(jnp.where(mine, after, 0), axis=4).astype(jnp.float32)
+    after = jnp.where(jnp.arange(steps) <= t, after, -jnp.inf).reshape(b, kv, -1, steps)
+    before = jnp.einsum("bkxd,bkdl->bkxl", q, prompt[0]).astype(jnp.float32)
+    most = jnp.maximum(jnp.max(before, axis=3), jnp.max(after, axis=3))[..., None]
+    before, after = jnp.exp(before - most), jnp.exp(after - most)
+    total = (jnp.sum(before, axis=3) + jnp.sum(after, axis=3))[..., None]
+    spread = jnp.where(mine, after.astype(x.dtype).reshape(b, kv, w, -1, 1, steps), 0).reshape(b, kv, -1, w * steps)
+    mixed = jnp.einsum("bkxl,bkld->bkxd", before.astype(x.dtype), prompt[1])
+    mixed = mixed + jnp.einsum("bkxy,bkyd->bkxd", spread, values)
+    mixed = (mixed / total).astype(x.dtype)
     mixed = jnp.swapaxes(mixed.reshape(b, kv, w, -1, s.head), 1, 2)
     return layer.feed(x + layer.out(sharding.columns(mixed.reshape(b * w, -1)))), (keys, values)
 
@@ -80,8 +106,9 @@ def searched(key: Array, params: Any, shape: Shape, read: Array, new: int, rule:
     (b, c), w, v = read.shape, rule.width, shape.vocabulary
     side = side_of(v)
     slices = -(-v // side)
-    matrix = jnp.pad(matrix, ((0, slices * side - v), (0, 0))).T.astype(shape.dtype)
-    there = (jnp.arange(slices * side) < v).reshape(slices, side)
+    parts = parts_of(slices, side)
+    matrices = [part.T.astype(shape.dtype) for part in jnp.split(jnp.pad(matrix, ((0, slices * side - v), (0, 0))), parts)]
+    there = (jnp.arange(slices * side) < v).reshape(parts, -1, side)
     whole, made = network.read(params, shape, read, kept=True)
     prompt = network.filled_cache(made, shape, c)
     seen = None
@@ -92,16 +119,22 @@ def searched(key: Array, params: Any, shape: Shape, read: Array, new: int, rule:
     def choose(t: Array, h: Array, state: Any) -> Any:
         """Beams after token t, from hidden states h [b * beams, width] of those before it."""
         score, text, lineage, seen, aside = state
-        logits = jnp.matmul(h, matrix).astype(jnp.float32).reshape(-1, slices, side)
-        logits = logits if slices * side == v else jnp.where(there, logits, -jnp.inf)
-        top = jnp.max(logits, axis=2)
-        most = jnp.max(top, axis=1)
-        norm = most + jnp.log(jnp.sum(jnp.exp(logits - most[:, None, None]), axis=(1, 2)))
-        if seen is None:  # all logits are read twice and never written anew
-            value, parent, token = best(logits, top, score - norm.reshape(b, -1), keep)
+        gains, tops, norms = [], [], []
+        for part, real in zip(matrices, there, strict=True):
+            logits = jnp.matmul(h, part).astype(jnp.float32)
+            logits = logits if slices * side == v else jnp.where(real.reshape(-1), logits, -jnp.inf)
+            gains.append(logits.reshape(len(h), -1, side))
+            tops.append(jnp.max(gains[-1], axis=2))
+            most = jnp.max(jax.lax.optimization_barrier(tops[-1]), axis=1)  # of few numbers: XLA would look at all of them again
+            norms.append(most + jnp.log(jnp.sum(jnp.exp(logits - most[:, None]), axis=1)))
+            h = jnp.where(norms[-1][:, None] == jnp.inf, 0, h)  # never: so that the next part is not begun before
+        norm = jax.nn.logsumexp(jnp.stack(norms), axis=0)
+        if seen is None:  # logits are read twice and never written anew
+            value, parent, token = best(gains, tops, score - norm.reshape(b, -1), keep)
         else:
-            gain = penalise(logits - norm[:, None, None], seen.reshape(logits.shape), rule.repetition_penalty)
-            value, parent, token = best(gain, jnp.max(gain, axis=2), score, keep)
+            marks = jnp.split(seen.reshape(len(h), slices, side), parts, axis=1)
+            gains = [penalise(x - norm[:, None, None], m, rule.repetition_penalty) for x, m in zip(gains, marks, strict=True)]
+            value, parent, token = best(gains, [jnp.max(gain, axis=2) for gain in gains], score, keep)
         text = pick(text, parent).at[:, :, t].set(token)
         if rule.end is not None:
             over = (token == rule.end) | (t == new - 1)
@@ -109,8 +142,7 @@ def searched(key: Array, params: Any, shape: Shape, read: Array, new: int, rule:
             value, chosen = jax.lax.top_k(value + jnp.where(over, NEVER, 0.0), w)
             parent, token, text = (pick(x, chosen) for x in (parent, token, text))
             aside = (*aside[:3], aside[3] & improvable(value, aside, t + 1, new, rule))
-        lineage = jnp.take_along_axis(lineage, parent[:, None, :, None], axis=2)
-        lineage = lineage.at[:, t].set(jnp.eye(w, dtype=bool), mode="drop")
+        lineage = pick(lineage, parent).at[..., t].set(jnp.eye(w, dtype=bool), mode="drop")
         if seen is not None:
             seen = pick(seen, parent).at[jnp.arange(b)[:, None], jnp.arange(w), token].set(True)
         return value, text, lineage, seen, aside
@@ -127,13 +159,13 @@ def searched(key: Array, params: Any, shape: Shape, read: Array, new: int, rule:
     blank = jnp.full((b, 1, new), 0 if rule.end is None else rule.end, jnp.int32)
     aside = jnp.full((b, w), NEVER), jnp.repeat(blank, w, axis=1), jnp.zeros((b, w), bool), jnp.ones(b, bool)
     stage = max(STEPS, -(-(new - 1) // STAGES))
-    state = choose(jnp.int32(0), whole[:, -1], (jnp.zeros((b, 1)), blank, jnp.zeros((b, stage, 1, w), bool), seen, aside))
+    state = choose(jnp.int32(0), whole[:, -1], (jnp.zeros((b, 1)), blank, jnp.zeros((b, 1, w, stage), bool), seen, aside))
     own: Any = network.empty_cache(shape, b, 0)
     for start in range(0, new - 1, stage):
         # Attention reads all of it: it grows by a few steps at a time.
-        own = network.longer(own, (start + stage) * w)
+        own = tuple((grown(keys, 3, w, stage), grown(values, 2, w, stage)) for keys, values in own)
         if start:
-            lineage = jnp.pad(state[2], ((0, 0), (0, stage), (0, 0), (0, 0))).at[:, start].set(jnp.eye(w, dtype=bool))
+            lineage = grown(state[2], 3, 1, stage).at[..., start].set(jnp.eye(w, dtype=bool))
             state = (*state[:2], lineage, *state[3:])
         (own, state), _ = jax.lax.scan(step, (own, state), jnp.arange(start, min(start + stage, new - 1)))
     return state[1][:, 0] if rule.end is None else state[4][1][:, 0]
