@@ -50,8 +50,8 @@ def onset(chains: Array, controls: Array, level: float = LEVEL, seed: int = 0, s
     At each generation the pooled values are ranked, and z is the standardised difference of mean ranks (Wilcoxon). Chains and
     controls are exchangeable where nothing happens, so shuffling whole chains gives the law of max_t |z| whatever the metric's
     law and its dependence over generations: outside the `level` quantile of that, falsely at all in 1 - level of runs
-    (Westfall & Young 1993). Values that are no number count as the largest. stay: generations inside that make a recovery
-    (None: a twentieth of all, at least 2).
+    (Westfall & Young 1993), of one metric: several looked at have several chances. Values that are no number count as the largest.
+    stay: generations inside that make a recovery (None: a twentieth of all, at least 2).
     """
     c, k = len(chains), len(controls)
     if not c or not k:

@@ -12,6 +12,7 @@ from collapse_jax.engine.serial import config_hash, to_json
 from collapse_jax.errors import ConfigError
 from collapse_jax.onset import Onset, onset
 from collapse_jax.verdicts import (
+    COPIES,
     LOST,
     MODES,
     NAMES,
@@ -25,6 +26,7 @@ from collapse_jax.verdicts import (
     of_increase,
     of_loss,
     of_scaling,
+    resampled,
 )
 
 __all__ = ["NAMES", "Profile", "Verdict", "profile", "profiled"]
@@ -41,7 +43,8 @@ class Profile:
     half_lives: generations until the medians of variance, tails, support and recall are half of generation 0's; laws: which
     law of decay these medians follow, where there are 4 chains of 5 generations; later: what that law gives for a stated
     generation. By metric; a logarithm of the variance counts as the variance. repeated: onsets against controls on the same
-    real data again and again, where the run has them; dropped: chains left out because their fit failed.
+    real data again and again, where the run has them; slopes: of log risk against log M, at generation 0 ("first") and at the
+    end ("last"); memory: medians at the end of what tells memorisation; dropped: chains left out because their fit failed.
     """
 
     verdicts: list[Verdict]
@@ -52,6 +55,8 @@ class Profile:
     laws: dict[str, Decay] = dataclasses.field(default_factory=dict)
     later: dict[str, Interval] = dataclasses.field(default_factory=dict)
     repeated: dict[str, Onset] = dataclasses.field(default_factory=dict)
+    slopes: dict[str, Interval] = dataclasses.field(default_factory=dict)
+    memory: dict[str, Interval] = dataclasses.field(default_factory=dict)
     dropped: int = 0
 
     def table(self) -> pl.DataFrame:
@@ -64,7 +69,7 @@ class Profile:
         onsets = {kind: plain(getattr(self, kind)) for kind in ("onsets", "repeated")}
         for row in (row for rows in onsets.values() for row in rows.values()):
             row["z"], row["band"] = row["z"].tolist(), None if row["band"] is None else row["band"].tolist()
-        others = {name: plain(getattr(self, name)) for name in ("half_lives", "laws", "later")}
+        others = {name: plain(getattr(self, name)) for name in ("half_lives", "laws", "later", "slopes", "memory")}
         return onsets | others | {"early": self.early, "late": self.late, "failed": self.dropped}
 
 
@@ -110,11 +115,12 @@ def profiled(
     risk, variance, modes, tails, real = (pick(names) for names in (RISK, VARIANCE, MODES, TAILS, REAL))
     used = [name for name in dict.fromkeys((risk, variance, modes, tails, real)) if name in controls]
     onsets = {name: told(chains[name], controls[name], seed, every, name) for name in used if name is not None}
+    scaling, slopes = of_scaling(sizes or {}, risk, rng)
     found = [
         of_catastrophe(chains, risk, rng),
         of_increase(chains, risk, onsets, rng),
         of_divergence(chains, risk, onsets, rng),
-        of_scaling(sizes or {}, risk, rng),
+        scaling,
         of_loss(4, chains, variance, rng),
         of_loss(5, chains, modes, rng),
         of_loss(6, chains, tails, rng),
@@ -131,7 +137,8 @@ def profiled(
     fitted = {name: x for name, x in falling.items() if min(len(x) - 3, x.shape[1] - 4) > 0}
     laws = {name: decay(x, seed, median=True) for name, x in fitted.items()}
     later = {} if at is None else {name: extrapolated(x, at / steps[name], seed, median=True) for name, x in fitted.items()}
-    return Profile(found, onsets, early, late, half_lives, laws, later)
+    memory = {name: Interval(*resampled(chains[name], lambda x: np.median(x[:, -1]), rng)) for name in COPIES if name in chains}
+    return Profile(found, onsets, early, late, half_lives, laws, later, slopes=slopes, memory=memory)
 
 
 def picked(chains: dict[str, Array], names: Sequence[str]) -> str | None:
@@ -163,7 +170,7 @@ def metrics_of(run: Any, experiment: int) -> tuple[dict[str, Array], dict[str, i
     rows = rows.filter(~pl.col("chain").is_in(dropped.implode()))
     chains = rows["chain"].n_unique()
     found, every = dict[str, Array](), dict[str, int]()
-    for name in dict.fromkeys((*RISK, *VARIANCE, *MODES, *TAILS, *REAL)):
+    for name in dict.fromkeys((*RISK, *VARIANCE, *MODES, *TAILS, *REAL, *COPIES)):
         there = rows.filter(pl.col(name).is_not_null()) if name in rows.columns else rows.clear()
         times = there["generation"].unique().sort().to_list()
         if (

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from scipy import stats
 
+from collapse_jax.decay import Interval
 from collapse_jax.onset import Onset
 
 Array: TypeAlias = np.ndarray
@@ -28,6 +29,7 @@ TAILS = (
     "support",
 )
 REAL = ("precision", "density")  # what hallucinated samples lower
+COPIES = ("memory_ratio", "copied_share", "copied_50", "verbatim")  # what memorisation is told by, beside the definitions
 CATASTROPHE = 2.0  # times its value at generation 0 that a risk must reach
 LOST = 0.9  # share of its value at generation 0 that variance, tails, modes or precision must fall below
 DIVERGING, BOUNDED = 0.6, 0.4  # growth of the risk in the second half over that in the first: 1 on a line, 0 at a bound
@@ -173,25 +175,27 @@ def of_divergence(chains: dict[str, Array], risk: str | None, onsets: dict[str, 
     return decided(2, risk, found, len(chains[risk]), lambda a, b: a > DIVERGING, lambda a, b: b < BOUNDED, DIVERGING, BOUNDED)
 
 
-def of_scaling(sizes: dict[int, Array], risk: str | None, rng: np.random.Generator) -> Verdict:
-    """Slope of log mean risk against log M at the end less that at generation 0."""
+def of_scaling(sizes: dict[int, Array], risk: str | None, rng: np.random.Generator) -> tuple[Verdict, dict[str, Interval]]:
+    """Slope of log mean risk against log M at the end less that at generation 0; and both slopes, "first" and "last"."""
     if risk is None or len(sizes) < 3:
-        return unknown(3, "runs over at least three numbers of samples")
+        return unknown(3, "runs over at least three numbers of samples"), {}
     m = np.log(sorted(sizes))
     curves = [sizes[size] for size in sorted(sizes)]
 
-    def slope(drawn: Sequence[Array], t: int) -> float:
+    def slopes(drawn: Sequence[Array]) -> tuple[float, float]:
         with np.errstate(invalid="ignore", divide="ignore"):
-            return float(np.polyfit(m, np.log([x[:, t].mean() for x in drawn]), 1)[0])
+            first, last = (np.polyfit(m, np.log([x[:, t].mean() for x in drawn]), 1)[0] for t in (0, -1))
+        return float(first), float(last)
 
     if risk in NATS or not all((x[:, t].mean() > 0) and np.isfinite(x[:, t]).all() for x in curves for t in (0, -1)):
-        return unknown(3, f"a risk above 0 for every number of samples: {risk} is not")
-    change = lambda drawn: slope(drawn, -1) - slope(drawn, 0)
-    again = [change([x[rng.integers(0, len(x), len(x))] for x in curves]) for _ in range(RESAMPLES)]
-    low, high = (float(q) for q in np.quantile(again, [0.025, 0.975]))
+        return unknown(3, f"a risk above 0 for every number of samples: {risk} is not"), {}
+    again = np.array([slopes([x[rng.integers(0, len(x), len(x))] for x in curves]) for _ in range(RESAMPLES)])
+    within = lambda x: tuple(float(q) for q in np.quantile(x, [0.025, 0.975]))
+    (first, last), (low, high) = slopes(curves), within(again[:, 1] - again[:, 0])
     verdict = "yes" if low > 0 or high < 0 else "no" if max(-low, high) < 0.1 else "undecided"
     needs = "" if verdict != "undecided" else "more chains, or sizes further apart"
-    return Verdict(NAMES[3], change(curves), low, high, verdict, risk, needs)
+    both = {"first": Interval(first, *within(again[:, 0])), "last": Interval(last, *within(again[:, 1]))}
+    return Verdict(NAMES[3], last - first, low, high, verdict, risk, needs), both
 
 
 def of_loss(number: int, chains: dict[str, Array], metric: str | None, rng: np.random.Generator) -> Verdict:

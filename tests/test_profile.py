@@ -9,6 +9,7 @@ from matrix import lightly_compiled
 import collapse_jax as cj
 from collapse_jax.onset import onset
 from collapse_jax.profile import NAMES, profile, profiled
+from collapse_jax.report.tables import show_profile
 
 r, s, f = cj.regimes, cj.sources, cj.families
 SEEN = ["excess_risk", "log_variance", "quantile_coverage_5@10", "precision@10"]
@@ -82,6 +83,9 @@ def test_a_change_of_the_scaling_law_is_found(tmp_path):
     same = cj.run(grid, chains=400, seed=1, out=tmp_path / "same")
     found = profile(same).verdicts[3]
     assert found.verdict == "no" and found.metric == "excess_risk" and abs(found.statistic) < 0.1
+    slopes = profile(same).slopes
+    assert all(s.low < s.value < s.high and abs(s.value + 1) < 0.1 for s in slopes.values())
+    assert abs(slopes["last"].value - slopes["first"].value - found.statistic) < 1e-9
     biased = cj.run([cj.varied(e, decoding=cj.decoding.SamplingBias(0.8)) for e in grid], chains=400, seed=1, out=tmp_path / "b")
     assert profile(biased).verdicts[3].verdict == "yes"
 
@@ -149,6 +153,20 @@ def test_the_command_prints_a_table_and_json(runs, capsys):
 
 def chains_of(curve, n=40, noise=0.1, seed=0):
     return np.asarray(curve, float) + noise * np.random.default_rng(seed).normal(size=(n, 1)) + 0 * np.asarray(curve)
+
+
+def test_memorisation_is_told_beside_the_definitions(tmp_path, capsys):
+    """Kernels of 1e-6 draw their training samples again; after one generation all of them are synthetic."""
+    names = ["log_variance", "memory_ratio", "copied_share"]
+    e = cj.Experiment(s.EightGaussians(), f.KernelDensity(2, 1e-6), r.Replace(), 128, 1, metrics=names)
+    run = cj.run(e, chains=6, seed=0, out=tmp_path / "run")
+    found = profile(run).memory
+    assert (
+        set(found) == {"memory_ratio", "copied_share"} and found["memory_ratio"].high < 1e-2 and found["copied_share"].low > 0.99
+    )
+    show_profile("copies", profile(run))
+    assert "memorisation at the end, median: memory_ratio" in capsys.readouterr().out
+    assert profile(run).details()["memory"]["copied_share"]["value"] > 0.99
 
 
 def test_what_was_never_there_is_not_lost():

@@ -78,6 +78,13 @@ def show_profile(title: str, profile: Any) -> None:
         print(f"half-life of {name}: {half}{follows}")
         if there is not None:
             print(f"  followed to the generation asked for: {there.value:.3g} [{there.low:.3g}, {there.high:.3g}]")
+    within = lambda x: f"{x.value:.3g} [{x.low:.3g}, {x.high:.3g}]"
+    if profile.slopes:
+        print(
+            f"log risk against log M: slope {within(profile.slopes['first'])} at generation 0, {within(profile.slopes['last'])} at the end"
+        )
+    if profile.memory:
+        print("memorisation at the end, median: " + ", ".join(f"{name} {within(x)}" for name, x in profile.memory.items()))
     words = {True: "yes", False: "no", None: "undecided"}
     print(f"early collapse (tails first): {words[profile.early]}; late collapse (variance): {words[profile.late]}\n")
 
