@@ -67,7 +67,7 @@ class Metric:
 def some(**samples: Any) -> None:
     """Raise ValueError where an array of samples has no row."""
     for name, x in samples.items():
-        if not len(x):
+        if getattr(x, "shape", ())[:1] == (0,):
             raise ValueError(f"{name}: 0 samples, expected at least 1")
 
 
