@@ -17,9 +17,9 @@ def texts(folder):
 
 FAMILIES = {
     "transformer": (texts, f.Transformer(256, 16, 1, 16, 1, **STEPS, test_blocks=8), "perplexity"),
-    "vae": (lambda folder: s.Images("digits"), f.VAE("conv", 4, **STEPS), "trace_ratio"),
-    "flow": (lambda folder: s.TwoMoons(), f.Flow(**SMALL), "trace_ratio"),
-    "diffusion": (lambda folder: s.Images("digits", labels=True), f.Diffusion(**SMALL, heads=2, patch=4), "trace_ratio"),
+    "vae": (lambda folder: s.Images("digits"), f.VAE("conv", 4, **STEPS), "train_loss"),
+    "flow": (lambda folder: s.TwoMoons(), f.Flow(**SMALL), "train_loss"),
+    "diffusion": (lambda folder: s.Images("digits", labels=True), f.Diffusion(**SMALL, heads=2, patch=4), "train_loss"),
 }
 
 
