@@ -8,7 +8,7 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import logsumexp
 
-from collapse_jax.metrics.neighbours import blocks, centred, squares
+from collapse_jax.metrics.neighbours import blocks, centred, present, squares
 from collapse_jax.metrics.registry import metric, parts
 from collapse_jax.metrics.tails import entropy
 from collapse_jax.struct import struct
@@ -26,7 +26,7 @@ def shares(weight: Array) -> Array:
 
 def finite(x: Array, weight: Array) -> tuple[Array, Array]:
     """x [n, dim] with 0 for samples that are not there, and weights [n], 0 for those that are no finite numbers."""
-    there = (weight > 0) & jnp.all(jnp.isfinite(x), axis=1)
+    there = present(x, weight)
     return jnp.where(there[:, None], x, 0.0), jnp.where(there, weight, 0.0)
 
 
