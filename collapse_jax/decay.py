@@ -58,7 +58,7 @@ def decay(values: Array, seed: int = 0, median: bool = False) -> Decay:
 
     Chain means of neighbouring generations are alike, so AIC alone is surer than the data: `support` says how often each law
     wins when chains are drawn anew, and a bounded law whose bound may be 0 (95 % over resamples) is left out.
-    Raises ValueError for fewer than 4 chains or 5 generations.
+    Raises ValueError for fewer than 4 chains or 5 generations, or values that are not finite.
     """
     curves, error = resampled(values, seed, median)
     fits = {law: fitted(curves, error, law) for law in LAWS}
@@ -99,6 +99,8 @@ def resampled(values: Array, seed: int, median: bool = False) -> tuple[Array, Ar
     chains, generations = values.shape
     if chains < 4 or generations < 5:
         raise ValueError(f"{chains} chains of {generations} generations: at least 4 of 5 for a law")
+    if not np.isfinite(values).all():
+        raise ValueError("values: not all finite, and no law follows what is not")
     rng = np.random.default_rng(seed)
     if median:
         some = values[:1000]
@@ -109,7 +111,7 @@ def resampled(values: Array, seed: int, median: bool = False) -> tuple[Array, Ar
         weights = rng.multinomial(chains, np.full(chains, 1 / chains), size=RESAMPLES) / chains
         curves = np.concatenate([values.mean(axis=0)[None], weights @ values])
         error = values.std(axis=0, ddof=1) / np.sqrt(chains)
-    return curves, np.maximum(error, 1e-9 * np.abs(curves[0]).max() + 1e-300)
+    return curves, np.maximum(error, 1e-6 * np.abs(curves[0]).max() + 1e-300)
 
 
 def basis(law: str, rate: Array, t: Array | float) -> Array:
@@ -138,10 +140,10 @@ def fitted(curves: Array, error: Array, law: str) -> tuple[Array, tuple[Array, .
         c = (oy[:, None] * ff - fy * of) / determinant
         chi = yy[:, None] - a * fy - c * oy[:, None]
         chi = np.where(determinant > 1e-9 * ff * oo, chi, np.inf)
-    best = chi.argmin(axis=1)
+    best = np.maximum(chi, 0.0).argmin(axis=1)
     rows = np.arange(len(curves))
     numbers = (a[rows, best] + c[rows, best], rates[best]) + ((c[rows, best],) if law == "bounded" else ())
-    return chi[rows, best] + 2 * LAWS[law], numbers
+    return np.maximum(chi[rows, best], 0.0) + 2 * LAWS[law], numbers
 
 
 def value(law: str, numbers: tuple[Array, ...], generation: float) -> Array:

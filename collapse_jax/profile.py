@@ -36,10 +36,11 @@ HALVED = ("support", "recall")  # whose half-lives are told beside those of the 
 
 @dataclasses.dataclass(frozen=True)
 class Profile:
-    """A run's eight verdicts, the onset of every metric they use (with controls), and which of early and late collapse it shows.
+    """A run's eight verdicts, the onset of every metric (with controls), and which of early and late collapse it shows.
 
     late: the variance goes; early: the tails go, and before it, by when either median is below 0.9 of its first value (Nature
     2024); None where that is not decided.
+    onsets: by metric, against controls on fresh real data.
     half_lives: generations until the medians of variance, tails, support and recall are half of generation 0's; laws: which
     law of decay these medians follow, where there are 4 chains of 5 generations; later: what that law gives for a stated
     generation. By metric; a logarithm of the variance counts as the variance. repeated: onsets against controls on the same
@@ -92,10 +93,7 @@ def profile(run: Any, experiment: int = 0, seed: int = 0, others: Sequence[Any] 
     for other in others:
         sizes = sizes_of(other, own, risk) | sizes
     found = profiled(chains, aside["fresh"], sizes, seed, at, every)
-    repeated = {
-        name: told(chains[name], aside["repeated"][name], seed, every, name) for name in found.onsets if name in aside["repeated"]
-    }
-    return dataclasses.replace(found, repeated=repeated, dropped=dropped)
+    return dataclasses.replace(found, repeated=onsets_of(chains, aside["repeated"], seed, every), dropped=dropped)
 
 
 def profiled(
@@ -113,13 +111,15 @@ def profiled(
     controls, every, rng = controls or {}, every or {}, np.random.default_rng(seed)
     pick = lambda names: picked(chains, names)
     risk, variance, modes, tails, real = (pick(names) for names in (RISK, VARIANCE, MODES, TAILS, REAL))
-    used = [name for name in dict.fromkeys((risk, variance, modes, tails, real)) if name in controls]
-    onsets = {name: told(chains[name], controls[name], seed, every, name) for name in used if name is not None}
+    told = seen = onsets_of(chains, controls, seed, every)
+    if risk == "elbo":  # a risk is what rises
+        chains, controls = ({**of, "elbo": -of["elbo"]} if "elbo" in of else of for of in (chains, controls))
+        seen = {name: mirrored(found) if name == "elbo" else found for name, found in told.items()}
     scaling, slopes = of_scaling(sizes or {}, risk, rng)
     found = [
-        of_catastrophe(chains, risk, rng),
-        of_increase(chains, risk, onsets, rng),
-        of_divergence(chains, risk, onsets, rng),
+        of_catastrophe(chains, risk, seen, rng),
+        of_increase(chains, controls, risk, seen, rng),
+        of_divergence(chains, risk, seen, rng),
         scaling,
         of_loss(4, chains, variance, rng),
         of_loss(5, chains, modes, rng),
@@ -128,7 +128,7 @@ def profiled(
     ]
     by_verdict = {"yes": True, "no": False}
     late, gone = by_verdict.get(found[4].verdict), by_verdict.get(found[6].verdict)
-    early = None if gone is None else gone and (not late or earlier(chains, tails, variance, every))
+    early = gone and (late is False or earlier(chains, tails, variance, every) or (None if late is None else False))
     falling = {name: chains[name] for name in dict.fromkeys((variance, tails, *HALVED)) if name in chains}
     steps = {name.removeprefix("log_"): every.get(name, 1) for name in falling}
     falling = {name.removeprefix("log_"): np.exp(x) if name.startswith("log_") else x for name, x in falling.items()}
@@ -138,7 +138,7 @@ def profiled(
     laws = {name: decay(x, seed, median=True) for name, x in fitted.items()}
     later = {} if at is None else {name: extrapolated(x, at / steps[name], seed, median=True) for name, x in fitted.items()}
     memory = {name: Interval(*resampled(chains[name], lambda x: np.median(x[:, -1]), rng)) for name in COPIES if name in chains}
-    return Profile(found, onsets, early, late, half_lives, laws, later, slopes=slopes, memory=memory)
+    return Profile(found, told, early, late, half_lives, laws, later, slopes=slopes, memory=memory)
 
 
 def picked(chains: dict[str, Array], names: Sequence[str]) -> str | None:
@@ -147,7 +147,19 @@ def picked(chains: dict[str, Array], names: Sequence[str]) -> str | None:
     return next((name for name in there if np.isfinite(chains[name]).all()), there[0] if there else None)
 
 
-def told(values: Array, controls: Array, seed: int, every: dict[str, int], name: str = "") -> Onset:
+def onsets_of(chains: dict[str, Array], controls: dict[str, Array], seed: int, every: dict[str, int]) -> dict[str, Onset]:
+    """The onset of every metric that chains and controls have."""
+    return {name: compared(chains[name], controls[name], seed, every, name) for name in chains if name in controls}
+
+
+def mirrored(found: Onset) -> Onset:
+    """The onset of a metric times -1."""
+    turned = {"up": "down", "down": "up", None: None}[found.direction]
+    band = None if found.band is None else -found.band[::-1]
+    return dataclasses.replace(found, direction=turned, band=band, z=-found.z)
+
+
+def compared(values: Array, controls: Array, seed: int, every: dict[str, int], name: str = "") -> Onset:
     """`onset`, over the generations that both have, which are `every` k-th ones: its generations are the run's."""
     k, shared = every.get(name, 1), min(values.shape[1], controls.shape[1])
     found = onset(values[:, :shared], controls[:, :shared], seed=seed)
@@ -161,7 +173,7 @@ def stretched(life: Interval, k: int) -> Interval:
 
 
 def metrics_of(run: Any, experiment: int) -> tuple[dict[str, Array], dict[str, int], int]:
-    """Every column of an experiment that definitions look at: [chains, generations] each; those made every k-th generation; failed.
+    """Every metric of an experiment: [chains, generations] each; those made every k-th generation; failed.
 
     Chains that failed, and are left out, are counted. A column that is made every k-th generation has those alone.
     """
@@ -170,8 +182,8 @@ def metrics_of(run: Any, experiment: int) -> tuple[dict[str, Array], dict[str, i
     rows = rows.filter(~pl.col("chain").is_in(dropped.implode()))
     chains = rows["chain"].n_unique()
     found, every = dict[str, Array](), dict[str, int]()
-    for name in dict.fromkeys((*RISK, *VARIANCE, *MODES, *TAILS, *REAL, *COPIES)):
-        there = rows.filter(pl.col(name).is_not_null()) if name in rows.columns else rows.clear()
+    for name in run.metrics:
+        there = rows.filter(pl.col(name).is_not_null())
         times = there["generation"].unique().sort().to_list()
         if (
             chains
@@ -179,8 +191,7 @@ def metrics_of(run: Any, experiment: int) -> tuple[dict[str, Array], dict[str, i
             and len(there) == chains * len(times)
             and times == list(range(0, times[-1] + 1, max(times[1:2] or [1])))
         ):
-            values = there[name].to_numpy().astype(float).reshape(chains, -1)
-            found[name] = -values if name == "elbo" else values
+            found[name] = there[name].to_numpy().astype(float).reshape(chains, -1)
             every |= {name: times[1]} if times[1:] and times[1] > 1 else {}
     return found, every, len(dropped)
 

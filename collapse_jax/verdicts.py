@@ -60,20 +60,37 @@ class Verdict:
     needs: str = ""
 
 
-def resampled(values: Array, statistic: Any, rng: np.random.Generator) -> tuple[float, float, float]:
+def resampled(values: Array, statistic: Any, rng: np.random.Generator, ratio: bool = False) -> tuple[float, float, float]:
     """statistic(medians or means over chains) of values [C, T], with its 95 % bootstrap interval over chains.
 
-    Its half-widths are stretched by Student's quantile over the normal one and by √(C / (C - 1)): one chain has no interval.
+    Its half-widths, of a ratio those of its logarithm, are stretched by Student's quantile over the normal one and by
+    √(C / (C - 1)): one chain has no interval.
     """
     c = len(values)
     again = np.array([statistic(values[rng.integers(0, c, c)]) for _ in range(RESAMPLES)])
+    return widened(float(statistic(values)), again, c, ratio)
+
+
+def widened(value: float, again: Array, c: int, ratio: bool = False) -> tuple[float, float, float]:
+    """A value and the 95 % interval of its resamples, stretched as `resampled` says for c chains."""
     ends = np.quantile(np.where(np.isnan(again), np.inf, again), [0.025, 0.975], method="closest_observation")
-    value = float(statistic(values))
     if c < 2 or not np.isfinite(value):
         return value, -math.inf, math.inf
     more = float(stats.t.ppf(0.975, c - 1) / stats.norm.ppf(0.975)) * math.sqrt(c / (c - 1))
-    low, high = (value + more * (float(end) - value) for end in ends)
+    ratio = ratio and value > 0
+    forth, back = (log, exp) if ratio else (float, float)
+    low, high = (back(forth(value) + more * (forth(float(end)) - forth(value))) for end in ends)
     return value, low, high
+
+
+def log(x: float) -> float:
+    """ln x, -inf of 0."""
+    return math.log(x) if x > 0 else -math.inf
+
+
+def exp(x: float) -> float:
+    """e^x, inf where that is too large."""
+    return math.exp(x) if x < 700 else math.inf
 
 
 def decided(
@@ -85,10 +102,11 @@ def decided(
     no: Any,
     edge: float,
     other: float | None = None,
+    ratio: bool = False,
 ) -> Verdict:
     """A verdict from an interval: yes(low, high), no(low, high), else how many chains would bring it off the edge.
 
-    Between two edges no number of chains would.
+    Between two edges no number of chains would. Distances from the edge are those of logarithms where it is a ratio.
     """
     value, low, high = found
     if not np.isfinite(value):
@@ -101,10 +119,14 @@ def decided(
     if chains < 2:
         needs = "more chains: one has no interval"
     elif other is None or not min(edge, other) <= value <= max(edge, other):
-        room, wide = min(abs(value - x) for x in (edge, edge if other is None else other)), (high - low) / 2
-        more = math.ceil(chains * (wide / room) ** 2) if room > 0 and wide < 100 * room else None
+        scale = log if ratio else float
+        room = min(abs(scale(value) - scale(x)) for x in (edge, edge if other is None else other))
+        wide = (scale(high) - scale(low)) / 2
+        more = math.ceil(chains * (wide / room) ** 2) if 0 < room < math.inf and wide < 100 * room else None
         if more is not None and more < 100 * chains:
             needs = f"about {max(more, chains + 1)} chains"
+        elif wide == math.inf:
+            needs = "more chains: resamples of so few have no bound"
     return Verdict(NAMES[number], value, low, high, "undecided", metric, needs)
 
 
@@ -113,15 +135,29 @@ def unknown(number: int, needs: str) -> Verdict:
     return Verdict(NAMES[number], None, None, None, "undecided", None, needs)
 
 
-def of_catastrophe(chains: dict[str, Array], risk: str | None, rng: np.random.Generator) -> Verdict:
-    """Median risk at the end over that at generation 0 (of one in nats: exp of the difference), at least CATASTROPHE."""
+def peak(values: Array, seen: Onset | None) -> int:
+    """The generation at which a risk is judged: where its median is largest outside its controls' band, upwards; else the last."""
+    last = values.shape[1] - 1
+    if seen is None or seen.verdict != "yes" or not (seen.z > seen.limit).any():
+        return last
+    return int(np.where(seen.z > seen.limit, np.median(values[:, : len(seen.z)], axis=0), -np.inf).argmax())
+
+
+def of_catastrophe(chains: dict[str, Array], risk: str | None, onsets: dict[str, Onset], rng: np.random.Generator) -> Verdict:
+    """Median risk over that at generation 0 (of one in nats: exp of the difference), at least CATASTROPHE.
+
+    At the end; beside controls at its peak outside their band (`peak`), also where it comes back.
+    """
     if risk is None or chains[risk].shape[1] < 2:
         return unknown(0, "a risk over more than generation 0: one of " + ", ".join(RISK))
     values = chains[risk]
     if risk not in NATS and not np.median(values[:, 0]) > 0:
         return unknown(0, f"a risk above 0 at generation 0: {risk} is not")
-    found = resampled(values, lambda x: grown(np.median(x[:, 0]), np.median(x[:, -1]), risk in NATS), rng)
-    return decided(0, risk, found, len(values), lambda a, b: a > CATASTROPHE, lambda a, b: b < CATASTROPHE, CATASTROPHE)
+    t = peak(values, onsets.get(risk))
+    found = resampled(values, lambda x: grown(np.median(x[:, 0]), np.median(x[:, t]), risk in NATS), rng, ratio=True)
+    return decided(
+        0, risk, found, len(values), lambda a, b: a > CATASTROPHE, lambda a, b: b < CATASTROPHE, CATASTROPHE, ratio=True
+    )
 
 
 def grown(first: float, last: float, logarithm: bool) -> float:
@@ -131,23 +167,38 @@ def grown(first: float, last: float, logarithm: bool) -> float:
     return float(last / first) if first > 0 else math.inf
 
 
-def of_increase(chains: dict[str, Array], risk: str | None, onsets: dict[str, Onset], rng: np.random.Generator) -> Verdict:
-    """Mean risk at the end less that at generation 0; with controls, at the generation where it is most above theirs.
+def of_increase(
+    chains: dict[str, Array], controls: dict[str, Array], risk: str | None, onsets: dict[str, Onset], rng: np.random.Generator
+) -> Verdict:
+    """Mean risk less that of controls, at the generation where it is furthest above their band; without controls, at the end less generation 0's.
 
-    There "yes" says that it leaves the controls' band upwards at any generation, also where it comes back, or was below before.
+    With controls "yes" says that it leaves their band upwards at any generation, also where it comes back, or was below before;
+    too few of them leave it undecided.
     """
     if risk is None or chains[risk].shape[1] < 2:
         return unknown(1, "a risk over more than generation 0: one of " + ", ".join(RISK))
     values, seen = chains[risk], onsets.get(risk)
-    t = -1 if seen is None or seen.verdict == "undecided" else int(np.argmax(seen.z))
-    found = resampled(values, lambda x: np.mean(x[:, t] - x[:, 0]), rng)
-    if seen is not None and seen.verdict != "undecided":
-        return Verdict(NAMES[1], *found, "yes" if seen.z.max() > seen.limit else "no", risk)
-    needs = f"about {seen.needed} chains and controls" if seen is not None else "controls, which say what no increase looks like"
+    if seen is None:
+        found = resampled(values, lambda x: np.mean(x[:, -1] - x[:, 0]), rng)
+        verdict = "yes" if found[1] > 0 else "no" if found[2] < 0 else "undecided"
+        needs = "controls, which say what no increase looks like" if verdict == "undecided" else ""
+    else:
+        theirs = controls[risk]
+        apart = np.mean(values[:, : len(seen.z)], axis=0) - np.mean(theirs[:, : len(seen.z)], axis=0)
+        above = seen.z > seen.limit
+        t = int(np.where(above, apart, -np.inf).argmax() if above.any() else seen.z.argmax())
+        again = [
+            np.mean(values[rng.integers(0, len(values), len(values)), t])
+            - np.mean(theirs[rng.integers(0, len(theirs), len(theirs)), t])
+            for _ in range(RESAMPLES)
+        ]
+        value = float(np.mean(values[:, t]) - np.mean(theirs[:, t]))
+        found = widened(value, np.array(again), min(len(values), len(theirs)))
+        verdict = "undecided" if seen.verdict == "undecided" else "yes" if seen.z.max() > seen.limit else "no"
+        needs = f"about {seen.needed} chains and controls" if verdict == "undecided" else ""
     if not np.isfinite(found[0]):
         return unknown(1, "a finite risk")
-    verdict = "yes" if found[1] > 0 else "no" if found[2] < 0 else "undecided"
-    return Verdict(NAMES[1], *found, verdict, risk, needs if verdict == "undecided" else "")
+    return Verdict(NAMES[1], *found, verdict, risk, needs)
 
 
 def of_divergence(chains: dict[str, Array], risk: str | None, onsets: dict[str, Onset], rng: np.random.Generator) -> Verdict:
@@ -190,7 +241,8 @@ def of_scaling(sizes: dict[int, Array], risk: str | None, rng: np.random.Generat
     if risk in NATS or not all((x[:, t].mean() > 0) and np.isfinite(x[:, t]).all() for x in curves for t in (0, -1)):
         return unknown(3, f"a risk above 0 for every number of samples: {risk} is not"), {}
     again = np.array([slopes([x[rng.integers(0, len(x), len(x))] for x in curves]) for _ in range(RESAMPLES)])
-    within = lambda x: tuple(float(q) for q in np.quantile(x, [0.025, 0.975]))
+    end = lambda x, q, wide: float(np.quantile(np.where(np.isnan(x), wide, x), q, method="closest_observation"))
+    within = lambda x: (end(x, 0.025, -np.inf), end(x, 0.975, np.inf))  # a resample without a risk has no slope: it may be any
     (first, last), (low, high) = slopes(curves), within(again[:, 1] - again[:, 0])
     verdict = "yes" if low > 0 or high < 0 else "no" if max(-low, high) < 0.1 else "undecided"
     needs = "" if verdict != "undecided" else "more chains, or sizes further apart"
@@ -207,5 +259,5 @@ def of_loss(number: int, chains: dict[str, Array], metric: str | None, rng: np.r
     if chains[metric].shape[1] < 2 or not (log or start > 0):
         return unknown(number, f"more than generation 0, and something there: {metric} is {start:g}")
     ratio = lambda x: grown(np.median(x[:, 0]), np.median(x[:, -1]), log)
-    found = resampled(chains[metric], ratio, rng)
-    return decided(number, metric, found, len(chains[metric]), lambda a, b: b < LOST, lambda a, b: a > LOST, LOST)
+    found = resampled(chains[metric], ratio, rng, ratio=True)
+    return decided(number, metric, found, len(chains[metric]), lambda a, b: b < LOST, lambda a, b: a > LOST, LOST, ratio=True)

@@ -62,6 +62,7 @@ def test_chains_on_statistics_draw_samples_for_it(tmp_path):
         (["shift@x"], "metrics = shift@x"),
         (["wants_many"], "metrics = wants_many: used with at least 4000 samples"),
         (["commonest"], "metrics = commonest: among "),
+        (["shift", "trace_ratio", "shift@5"], "metrics = shift: each metric once"),
         (["trace_ratio@2"], "metrics = trace_ratio@2: trace_ratio: it is measured anyway"),
         ("some", "metrics = some"),
     ],

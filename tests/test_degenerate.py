@@ -7,7 +7,7 @@ import pytest
 
 import collapse_jax as cj
 from collapse_jax.data import Slots
-from collapse_jax.metrics import chosen, copies, diversity, fidelity, token_types
+from collapse_jax.metrics import chosen, copies, diversity, fidelity, ngrams, tails, text, token_types
 from collapse_jax.metrics.neighbours import nearest_squares, radii
 from collapse_jax.metrics.registry import KINDS, REGISTERED, of_kind
 from collapse_jax.metrics.sequences import perplexity_quantiles
@@ -96,6 +96,31 @@ def test_one_sample_that_is_not_finite_spoils_no_other_s_neighbours(n, dim):
     assert np.allclose(nearest_squares(broken, y, 3, weight), nearest_squares(x, y, 3, 1.0 * rest), rtol=1e-4, atol=1e-4)
     assert np.allclose(radii(broken, 3, weight)[rest], radii(x, 3, 1.0 * rest)[rest], rtol=1e-4, atol=1e-4)
     assert radii(broken, 3, weight)[5] == -1 and np.isinf(nearest_squares(y, broken, 1)[0, 5])
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -1.0])
+@pytest.mark.parametrize(("kind", "name"), METRICS)
+def test_a_weight_that_is_no_finite_number_above_0_says_that_its_sample_is_not_there(kind, name, bad, around):
+    weight = np.ones(N)
+    weight[5] = bad
+    expected = value(kind, name, around, weight=np.arange(N) != 5)
+    np.testing.assert_allclose(value(kind, name, around, weight=weight), expected, rtol=1e-6)
+
+
+def test_functions_of_their_own_have_a_value_or_refuse_too():
+    x, y, weight = jax.random.normal(KEY, (8, 2)), jax.random.normal(jax.random.key(1), (8, 2)), jnp.ones(8)
+    assert fidelity.manifold(x, weight.at[3].set(jnp.nan), y)["precision"] <= 1
+    for nothing in (lambda: text.perplexity(jnp.zeros(0), 0), lambda: text.perplexities(jnp.zeros(0), 4)):
+        with pytest.raises(ValueError, match="nll: 0 samples"):
+            nothing()
+    assert all(np.isinf(float(found)) for found in text.perplexities(jnp.asarray([1.0, jnp.nan]), 3).values())
+    none = jnp.zeros((0, 4), jnp.int32)
+    for refused in (lambda: ngrams.ngram_entropy(none, 2, jnp.zeros(0)), lambda: ngrams.type_token_ratio(none, jnp.zeros(0))):
+        with pytest.raises(ValueError, match="tokens: 0 samples"):
+            refused()
+    lost = {name: float(found) for name, found in tails.tails(jnp.full(3, jnp.nan), jnp.asarray([0.5, 0.45, 0.05])).items()}
+    worst = {"kl": np.inf, "excess_risk": np.inf, "tv": 1, "hellinger": 1}
+    assert lost == dict.fromkeys(("support", "heterozygosity", "tail_mass", "tail_coverage", "entropy"), 0.0) | worst
 
 
 def test_a_sequence_without_a_likelihood_is_of_infinite_perplexity():

@@ -30,7 +30,7 @@ def test_low_density_tells_half_the_variance_by_three_deviations_and_half_the_sa
     def make(key, n, late):
         a, b = jax.random.split(key)
         x = jax.random.normal(a, (n, 2)) * (0.5**0.5 if late else 1.0)
-        return {name: POINTS[name](x, jnp.ones(n), jax.random.normal(b, (n, 2)), key, {"source": Normal(2)})}
+        return {name: POINTS[name](x, jnp.ones(n), jax.random.normal(b, (POINTS[name].held, 2)), key, {"source": Normal(2)})}
 
     least = POINTS[name].least
     assert moved(make, least)[name] > 2.7 > moved(make, least // 2)[name]  # 3, but for the errors of 200 pairs

@@ -74,12 +74,12 @@ def test_what_is_no_number_reaches_nothing_and_no_sample_gives_0():
     assert np.isfinite(coverage(y, np.where(y > 2, np.nan, y), 0.1))
 
 
-def simulated(function, n, samples=200):
+def simulated(function, n, m, samples=200):
     """At the null, and at half the variance."""
 
     def one(key, scale):
         a, b = jax.random.split(key)
-        return function(scale * jax.random.normal(a, (n, 2)), jnp.ones(n), jax.random.normal(b, (n, 2)))
+        return function(scale * jax.random.normal(a, (n, 2)), jnp.ones(n), jax.random.normal(b, (m, 2)))
 
     run = jax.jit(lambda keys, scale: jax.lax.map(lambda key: one(key, scale), keys))
     keys = jax.random.split(jax.random.key(3), samples)
@@ -89,17 +89,17 @@ def simulated(function, n, samples=200):
 @pytest.mark.parametrize("name, spread, left", [("quantile_coverage_1", 0.49, 0.03), ("quantile_coverage_5", 0.20, 0.113)])
 def test_quantile_coverage_is_1_in_mean_at_the_source_with_the_docstrings_spread(name, spread, left):
     made = of_kind("points")[name]
-    null, half = simulated(made.function, 512)
+    null, half = simulated(made.function, 512, 512)
     assert abs(null.mean() - 1) < 4 * spread / 14 and abs(null.std() / spread - 1) < 0.25
     assert abs(half.mean() - left) < 4 * half.std() / 14 + 0.001
-    null, half = simulated(made.function, made.least)
+    null, half = simulated(made.function, made.least, made.held)
     assert made.kind == "points" and null.mean() - half.mean() > 2.6 * null.std()
 
 
 def test_low_density_is_1_in_mean_and_the_share_itself_at_half_the_variance():
     """-ln p of a 2-D normal is exponential: at half the variance P(p < the source's quantile s) = s², so s of s is left."""
     log_density = lambda x: -0.5 * jnp.sum(x * x, axis=1)
-    null, half = simulated(lambda x, w, y: jnp.stack(list(low_density(log_density(x), w, log_density(y)).values())), 512)
+    null, half = simulated(lambda x, w, y: jnp.stack(list(low_density(log_density(x), w, log_density(y)).values())), 512, 512)
     for i, (share, spread) in enumerate([(0.01, 0.60), (0.05, 0.28), (0.1, 0.18)]):
         assert abs(null[:, i].mean() - 1) < 4 * spread / 14 and abs(null[:, i].std() / spread - 1) < 0.25
         assert abs(half[:, i].mean() - share) < 4 * half[:, i].std() / 14 + share / 10

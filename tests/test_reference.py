@@ -44,7 +44,7 @@ def test_every_metric_of_samples_has_one_row_of_its_own():
 
 def test_bars_in_a_formula_do_not_end_its_cell():
     m = Metric("tv", "states", "½ Σ |p - q|", "", "[0, 1]", "up", "n", "here", 4, len)
-    assert reference.line(m) == "| `tv` | ½ Σ \\|p - q\\| | – | [0, 1] | up | nan ± nan | 4 | – | n | here |"
+    assert reference.line(m) == "| `tv` | ½ Σ \\|p - q\\| | – | [0, 1] | up | nan ± nan | < nan | 4 | – | n | here |"
 
 
 def test_every_column_that_a_family_records_is_on_the_page_and_every_row_is_recorded():

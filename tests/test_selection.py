@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from collapse_jax.theory.selection import selected
 
@@ -41,7 +42,27 @@ def test_a_simulation_agrees(k):
     np.testing.assert_allclose(selected(p, np.log(w), k, 1)[1], share, atol=4 * 5e-4)
 
 
-@pytest.mark.parametrize("wrong", [(P0, REWARD, 0.5), (P0 / 2, REWARD, 2), (P0, REWARD[:2], 2), (P0, np.full(3, np.inf), 2)])
+@pytest.mark.parametrize("spread", [0.0, 3.0, 10.0, 15.0, 30.0, 700.0])
+@pytest.mark.parametrize("k", [1, 2, 5, 50, 500])
+def test_two_states_by_all_their_samples(spread, k):
+    """Of k samples i are of the better state with binomial probability, and one of these is kept with odds i e^spread : k - i."""
+    p, i = 0.1, np.arange(k + 1)
+    odds = np.where(i > 0, i / np.maximum(i + (k - i) * np.exp(-spread), 1e-300), 0.0)
+    expected = float(np.sum(stats.binom.pmf(i, k, p) * odds))
+    np.testing.assert_allclose(selected([1 - p, p], [0.0, spread], k, 1)[1], [1 - expected, expected], rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        (P0, REWARD, 0.5),
+        (P0 / 2, REWARD, 2),
+        (P0, REWARD[:2], 2),
+        (P0, np.full(3, np.inf), 2),
+        (P0, 1001.0 * REWARD, 2),
+        ([1.5, -0.5, 0.0], REWARD, 2),
+    ],
+)
 def test_what_is_no_selection_is_refused(wrong):
     with pytest.raises(ValueError):
         selected(*wrong, 1)

@@ -42,6 +42,19 @@ def test_chains_of_another_law_are_flagged(tmp_path):
     assert abs(wrong[10]["z"]) > 4
 
 
+def test_chains_that_failed_are_left_out(tmp_path):
+    run = cj.run(NORMAL, chains=40, seed=4, out=tmp_path / "run")
+    broken = (pl.col("chain") == 7) & (pl.col("generation") >= 3)
+    rows = run.records.with_columns(
+        failed=broken, mean_sq_error=pl.when(broken).then(float("nan")).otherwise(pl.col("mean_sq_error"))
+    )
+    of = lambda table: table.filter(pl.col("metric") == "mean_sq_error")["z"].drop_nulls().to_numpy()
+    again = cj.load(run.folder)
+    again.__dict__["records"] = rows  # as a run with a failure would have them
+    whole, rest = zscores(run), zscores(again)
+    assert len(of(rest)) == len(of(whole)) > 5 and np.abs(of(rest) - of(whole)).max() < 1
+
+
 def test_every_generation_s_score_is_printed_and_flagged_ones_are_marked(capsys):
     rows = [
         {"experiment": 0, "name": "one", "metric": "w2_sq", "statistic": "mean", "kind": "exact", "generation": t}

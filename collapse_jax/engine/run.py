@@ -44,6 +44,13 @@ class Run:
         return runner.table(self.folder, self.config["columns"])
 
     @property
+    def metrics(self) -> list[str]:
+        """The names of the scalar metrics it recorded."""
+        fields = {name for row in self.config["columns"] for name in row}
+        numeric = [name for name, kind in self.records.schema.items() if kind.is_numeric()]
+        return [name for name in numeric if name not in fields and name not in ("experiment", "chain", "generation")]
+
+    @property
     def first(self) -> int:
         """The place, in the run's groups and records, of its first experiment."""
         return len(self.config["experiments"]) if self.aside else 0

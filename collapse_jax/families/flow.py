@@ -11,7 +11,7 @@ from collapse_jax.data import Slots
 from collapse_jax.families import denoising
 from collapse_jax.families.base import Family, Shared
 from collapse_jax.families.training import Trained
-from collapse_jax.metrics.points import SAMPLED
+from collapse_jax.metrics.points import least_samples
 from collapse_jax.struct import static, struct
 
 Array = jax.Array
@@ -42,7 +42,7 @@ class Flow(Trained, Family):
     unlabelled: Any = 0.1
 
     labels = True
-    sampled = SAMPLED
+    sampled = least_samples("energy_distance", "class_entropy")
 
     @property
     def has_density(self) -> bool:  # only in few dimensions

@@ -15,7 +15,7 @@ from collapse_jax.families.autoencoder import ARCHITECTURES
 from collapse_jax.families.base import Family, Shared
 from collapse_jax.families.modules import bound, in_slices, initial, same_shape
 from collapse_jax.families.training import Trained
-from collapse_jax.metrics.points import HELD_OUT, SAMPLED, against_source, held_out, moments
+from collapse_jax.metrics.points import HELD_OUT, against_source, held_out, least_samples, moments
 from collapse_jax.metrics.text import standard_error
 from collapse_jax.struct import replace, static, struct
 
@@ -46,7 +46,7 @@ class VAE(Trained, Family):
     dtype: str = static(default="float32")
 
     remembers = True
-    sampled = SAMPLED
+    sampled = least_samples("latent_spread")
 
     def settled(self, experiment: Any) -> "VAE":
         shape = getattr(experiment.source, "shape", None) or (getattr(experiment.source, "dim", 0),)

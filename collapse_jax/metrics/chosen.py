@@ -10,7 +10,7 @@ import numpy as np
 
 from collapse_jax.data import Slots
 from collapse_jax.errors import ConfigError
-from collapse_jax.metrics import (  # noqa: F401 (they register)  # noqa: F401
+from collapse_jax.metrics import (  # noqa: F401 (they register)
     bleu,
     copies,
     distances,
@@ -91,6 +91,9 @@ def extra(experiment: Any) -> dict[str, int]:
     if experiment.metrics == "all":
         return {name: 1 for name, m in known.items() if m.least <= n and not m.listed}
     found = dict(parsed(text) for text in experiment.metrics)
+    if len(found) < len(experiment.metrics):
+        twice = next(name for i, name in enumerate(named(experiment.metrics)) if name in named(experiment.metrics)[:i])
+        raise ConfigError("metrics", twice, "each metric once")
     least = {name: m.least for name, m in known.items()} | dict(experiment.family.sampled)
     for name in found:
         if least.get(name, 1) > n:
@@ -162,9 +165,9 @@ def measured(
         shared = {**shared, "draw": draw}
         drawn = draw(jax.random.fold_in(key, 0), params, looked_at(experiment))
         new = Slots.of(drawn, t + 1, family.frame(params))
-    x, y, known = new.absolute()[:MOST], held_out(shared), of_kind(source.kind)
-    if source.labelled:
-        x, y = x[:, :-1], y[:, :-1]
+    x, known = new.absolute()[:MOST], of_kind(source.kind)
+    points = lambda samples: samples[:, :-1] if source.labelled else samples
+    x = points(x)
     around = {**shared, "family": family, "params": params, "decoding": experiment.decoding, "train": train, "t": t}
     around["prompt"] = given(experiment)
     groups: dict[tuple[str, int], list[Metric]] = {}
@@ -175,6 +178,7 @@ def measured(
         own = jax.random.fold_in(key, zlib.crc32(group.encode()) & 0x7FFFFFFF)
 
         def values(members: list[Metric] = members, own: Array = own) -> dict[str, Array]:
+            y = points(held_out(shared, members[0].held))
             out = members[0].function(x, new.weight[:MOST], y, own, *([around] if members[0].needs else []))
             return {m.name: (out if m.part is None else out[m.part]).astype(jnp.float32) for m in members}
 

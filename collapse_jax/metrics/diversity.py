@@ -9,7 +9,7 @@ from scipy.optimize import minimize
 from scipy.special import logsumexp
 
 from collapse_jax.metrics.neighbours import blocks, centred, present, squares
-from collapse_jax.metrics.registry import metric, parts
+from collapse_jax.metrics.registry import metric, parts, usable
 from collapse_jax.metrics.tails import entropy
 from collapse_jax.struct import struct
 
@@ -20,6 +20,7 @@ REACH = 3.0  # standard deviations around a mode that are its own: 98.9 % of a G
 
 def shares(weight: Array) -> Array:
     """Weights [n] over their sum; all 0 where that is 0."""
+    weight = usable(weight)
     total = jnp.sum(weight)
     return weight / jnp.where(total > 0, total, 1.0)
 

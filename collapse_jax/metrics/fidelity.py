@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from collapse_jax.metrics.neighbours import absent, blocks, centred, present, radii, squares
-from collapse_jax.metrics.registry import REGISTERED, metric
+from collapse_jax.metrics.registry import REGISTERED, metric, usable
 from collapse_jax.struct import struct
 
 Array = jax.Array
@@ -39,7 +39,7 @@ def manifold(x: Array, weight: Array, y: Array, k: int = NEIGHBOURS, real: Array
     real: the squared radii `radii(y, k)` [m], to find them only once. Holds 64 (n + m) distances at a time. The prdc package
     counts no rims, which differs only where samples coincide.
     """
-    real = radii(y, k) if real is None else real
+    real, weight = radii(y, k) if real is None else real, usable(weight)
     own, there = radii(x, k, weight), present(x, weight)
     y, x = centred(y, jnp.where(there[:, None], x, 0.0))
 
@@ -75,6 +75,7 @@ def spread(x: Array, weight: Array) -> tuple[Array, Array]:
     Σ w (x - mean)(x - mean)ᵀ / (W - Σ w² / W), W = Σ w: unbiased where each sample was drawn once and its weight says how much of
     the law it stands for (reliability weights, `aweights` of numpy.cov). A sample seen twice would have W - 1 below instead.
     """
+    weight = usable(weight)
     total = jnp.sum(weight)
     share = weight / positive(total)
     x = jnp.where(weight[:, None] > 0, x, 0.0)

@@ -61,6 +61,7 @@ def memorisation(x: Array, weight: Array, train: Array, y: Array, present: Array
             "formula": "median distance of x to the nearest training sample / that of y",
             "span": "[0, ∞)",
             "direction": "either",
+            "unit": "1",
         },
         "copied_share": {
             "formula": "share of x nearer to a training sample than all but 1 % of y",

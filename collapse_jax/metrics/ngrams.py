@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from collapse_jax.metrics.registry import metric
+from collapse_jax.metrics.registry import metric, some, usable
 from collapse_jax.metrics.text import distinct_n, grams, rep_n, seq_rep_n, weighted_mean
 
 Array = jax.Array
@@ -16,10 +16,11 @@ REPEATED = 4  # n of seq-rep-n
 def counts(tokens: Array, n: int, weight: Array) -> Array:
     """How often every different n-gram of tokens [N, L] occurs, its sequences weighted by weight [N]: [N (L - n + 1)].
 
-    In no order that means anything; slots beyond the different n-grams hold 0. Raises ValueError where L < n.
+    In no order that means anything; slots beyond the different n-grams hold 0. Raises ValueError where L < n or N = 0.
     """
+    some(tokens=tokens)
     first, second = grams(tokens, n)
-    each = jnp.broadcast_to(weight[:, None].astype(jnp.float32), first.shape)
+    each = jnp.broadcast_to(usable(weight)[:, None].astype(jnp.float32), first.shape)
     a, b, each = jax.lax.sort((first.reshape(-1), second.reshape(-1), each.reshape(-1)), num_keys=2)
     new = jnp.concatenate([jnp.zeros(1, bool), (a[1:] != a[:-1]) | (b[1:] != b[:-1])])
     return jax.ops.segment_sum(each, jnp.cumsum(new), a.shape[0], indices_are_sorted=True)

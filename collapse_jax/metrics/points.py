@@ -16,6 +16,13 @@ SAMPLED = MappingProxyType(
     {"trace_ratio": 64, "log_variance": 64, "mean_sq_error": 64, "latent_spread": 64, "class_entropy": 64, "energy_distance": 256}
 )
 
+MOMENTS = ("trace_ratio", "log_variance", "mean_sq_error")
+
+
+def least_samples(*names: str) -> MappingProxyType[str, int]:
+    """SAMPLED, of the moments and these further columns: what a family states as its `sampled`."""
+    return MappingProxyType({name: SAMPLED[name] for name in (*MOMENTS, *names)})
+
 
 def held_out(shared: Shared, n: int = HELD_OUT, split: str = "test") -> Array:
     """Real samples that no chain is fitted on, the same for all chains and generations: [at most n, dim].

@@ -4,6 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import jax.numpy as jnp
+
+from collapse_jax.metrics.points import HELD_OUT
+
 KINDS = ("points", "states", "tokens")  # what samples are: float [n, dim], int [n], int [n, block]
 DIRECTIONS = ("up", "down", "either")  # where collapse moves it
 NEEDS = (
@@ -34,7 +38,7 @@ class Metric:
     argument, the dictionary `around`: what all chains share and the source, family, params, decoding, train (this generation's
     training set), t, prompt (tokens at the beginning of every sequence that are a kept prompt's), and first (parameters of
     generation 0, where it needs "likelihood" or "features"). listed: its value is an array [k], a list in the records; it is made
-    where it is named, and not by "all".
+    where it is named, and not by "all". held: real samples it is compared with, as far as a finite data set has them.
     """
 
     name: str
@@ -51,11 +55,15 @@ class Metric:
     part: str | None = None
     needs: tuple[str, ...] = ()
     listed: bool = False
+    held: int = HELD_OUT
 
     def __call__(self, x: Any, weight: Any, y: Any, key: Any, *around: Any) -> Any:
-        """Its value for one set of samples: [], or [k] where it is listed. Raises ValueError where x or y has no row; weights may all be 0."""
+        """Its value for one set of samples: [], or [k] where it is listed. Raises ValueError where x or y has no row.
+
+        A weight that is no finite number above 0 says that its sample is not there; so may all.
+        """
         some(x=x, y=y)
-        out = self.function(x, weight, y, key, *around)
+        out = self.function(x, usable(weight), y, key, *around)
         return out if self.part is None else out[self.part]
 
     @property
@@ -69,6 +77,11 @@ def some(**samples: Any) -> None:
     for name, x in samples.items():
         if getattr(x, "shape", ())[:1] == (0,):
             raise ValueError(f"{name}: 0 samples, expected at least 1")
+
+
+def usable(weight: Any) -> Any:
+    """Weights of samples, 0 where they are no finite number above 0."""
+    return jnp.where((weight > 0) & jnp.isfinite(weight), weight, 0.0)
 
 
 REGISTERED: dict[tuple[str, str], Metric] = {}  # by kind and name: one quantity has one name, of whatever samples

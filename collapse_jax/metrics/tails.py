@@ -69,7 +69,7 @@ def tv(p: Array, q: Array) -> Array:
 
 
 def hellinger(p: Array, q: Array) -> Array:
-    """Hellinger distance √(½ Σ (√p - √q)²), in [0, 1]: 1 where no state is in both (Hellinger 1909); NaN where p or q is."""
+    """Hellinger distance √(½ Σ (√p - √q)²), in [0, 1]: 1 where no state is in both (Hellinger 1909)."""
     return jnp.sqrt(0.5 * jnp.sum((jnp.sqrt(p) - jnp.sqrt(q)) ** 2))
 
 
@@ -91,10 +91,12 @@ def tails(p: Array, p0: Array) -> dict[str, Array]:
     """All of these for the model's probabilities p [K] against the source's p0 [K].
 
     `kl` is KL(model ‖ source); excess_risk is KL(source ‖ model), the expected log-loss over the source less its own, and infinite
-    once a state of it is lost.
+    once a state of it is lost. Of probabilities that are no numbers nothing is left: the distances are their largest values.
     """
     rare = tail(p0) & (p0 > 0)
-    return {
+    fine = jnp.all(jnp.isfinite(p))
+    p = jnp.where(fine, p, 0.0)
+    made = {
         "support": support(p),
         "heterozygosity": heterozygosity(p),
         "tail_mass": tail_mass(p, rare),
@@ -105,6 +107,8 @@ def tails(p: Array, p0: Array) -> dict[str, Array]:
         "tv": tv(p, p0),
         "hellinger": hellinger(p, p0),
     }
+    lost = {"heterozygosity": 0.0, "tail_coverage": 0.0, "kl": jnp.inf, "excess_risk": jnp.inf, "tv": 1.0, "hellinger": 1.0}
+    return made | {name: jnp.where(fine, made[name], value) for name, value in lost.items()}
 
 
 @parts(

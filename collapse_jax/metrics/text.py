@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from collapse_jax.metrics.registry import some, usable
 from collapse_jax.metrics.words import rare_words
 
 Array = jax.Array
@@ -79,6 +80,7 @@ def seq_rep_n(tokens: Array, n: int = 4, prompt: int = 0) -> Array:
 
 def weighted_mean(values: Array, weight: Array) -> Array:
     """Σ w v / Σ w of values [N] with weights [N]; 0 where all weights are 0."""
+    weight = usable(weight)
     total = jnp.sum(weight)
     return jnp.sum(jnp.where(weight > 0, values, 0) * weight) / jnp.where(total > 0, total, 1)
 
@@ -112,5 +114,10 @@ def standard_error(values: Array) -> Array:
 
 
 def perplexity(nll: Array, tokens: Array | int) -> Array:
-    """exp(total negative log-likelihood / total tokens): nll in nats, of any shape; tokens: how many it is the sum over."""
-    return jnp.exp(jnp.sum(nll) / tokens)
+    """exp(total negative log-likelihood / total tokens): nll in nats, of any shape; tokens: how many it is the sum over.
+
+    Infinite where a loss is NaN. Raises ValueError where there is no loss.
+    """
+    some(nll=jnp.ravel(nll))
+    value = jnp.exp(jnp.sum(nll) / tokens)
+    return jnp.where(jnp.isnan(value), jnp.inf, value)

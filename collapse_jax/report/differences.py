@@ -9,7 +9,7 @@ from scipy import stats
 
 from collapse_jax.engine.run import Run
 from collapse_jax.errors import ConfigError
-from collapse_jax.report.summary import FIXED, metrics, name_of, wide_console
+from collapse_jax.report.summary import FIXED, name_of, wide_console
 
 RESAMPLES = 2000
 FEWEST = 6  # chains from which the median of differences has a 95 % interval (2 · ½^6 < 5 %)
@@ -27,7 +27,7 @@ def differences(run: Run, base: int = 0, generation: int | None = None, seed: in
     if not 0 <= base < count:
         raise ConfigError("base", base, f"from 0 to {count - 1}")
     rows: list[dict[str, Any]] = []
-    wanted = metrics(run)
+    wanted = run.metrics
     for number in range(count):
         if number != base:
             there = {"experiment": number, "name": name_of(run, number)}

@@ -6,7 +6,7 @@ from typing import Any
 import polars as pl
 
 from collapse_jax.engine.run import Run
-from collapse_jax.report.summary import metrics, name_of, over_chains
+from collapse_jax.report.summary import name_of, over_chains
 
 LOG = 50  # a metric that is positive and spans this ratio is drawn on a logarithmic axis
 SHOWN = 10  # experiments in one figure, at most; more go to further figures
@@ -22,7 +22,7 @@ def draw(run: Run, folder: Path | None = None) -> list[Path]:
     folder = folder or run.folder / "figures"
     folder.mkdir(parents=True, exist_ok=True)
     theory, made = run.theory(), []
-    for metric in metrics(run):
+    for metric in run.metrics:
         table = over_chains(run, run.records, [metric])
         experiments = table["experiment"].unique(maintain_order=True).to_list()
         for first in range(0, len(experiments), SHOWN):

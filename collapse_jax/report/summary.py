@@ -12,13 +12,6 @@ from collapse_jax.engine.run import Run
 FIXED = ("experiment", "chain", "generation")
 
 
-def metrics(run: Run) -> list[str]:
-    """The names of the scalar metrics a run recorded."""
-    fields = {name for row in run.config["columns"] for name in row}
-    numeric = [name for name, kind in run.records.schema.items() if kind.is_numeric()]
-    return [name for name in numeric if name not in fields and name not in FIXED]
-
-
 def name_of(run: Run, experiment: int) -> str:
     """What tells an experiment from the others of its run: its label, or the fields that vary."""
     columns = run.config["columns"]
@@ -32,7 +25,7 @@ def name_of(run: Run, experiment: int) -> str:
 
 def summary(run: Run) -> pl.DataFrame:
     """Columns experiment, name, metric, generation, mean, se (standard error of the mean), median, low, high (5 % and 95 %)."""
-    wanted = metrics(run)
+    wanted = run.metrics
     if run.records.is_empty() or not wanted:
         return pl.DataFrame(schema={"experiment": pl.Int32, "name": pl.String, "metric": pl.String})
     ends = run.records.group_by("experiment").agg(last=pl.col("generation").max())

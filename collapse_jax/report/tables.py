@@ -65,9 +65,9 @@ def show_throughput(rows: list[dict[str, Any]], as_json: bool) -> None:
 def show_profile(title: str, profile: Any) -> None:
     """What `collapse profile` prints of one experiment: a row a definition, then onsets, and early and late collapse."""
     wide_console().print(verdicts_of(title, profile))
-    for kind, onsets in (("controls", profile.onsets), ("controls on repeated real data", profile.repeated)):
-        for name, onset in onsets.items():
-            print(f"{name} {said(onset, kind)}")
+    for kind, onsets in (("fresh real data", profile.onsets), ("the same real data again and again", profile.repeated)):
+        if onsets:
+            wide_console().print(onsets_table(kind, onsets))
     if profile.dropped:
         print(f"{profile.dropped} chains failed and are left out")
     for name, life in profile.half_lives.items():
@@ -98,16 +98,22 @@ def verdicts_of(title: str, profile: Any) -> Table:
     return table
 
 
-def said(onset: Any, kind: str) -> str:
-    """An onset in words: when, whether it recovers and leaves again, and how many chains crossed."""
-    if onset.verdict != "yes":
-        more = f", {onset.needed} chains and controls would say" if onset.needed else ""
-        return f"is not told from its {kind} ({onset.verdict}{more})"
-    words = f"leaves its {kind} {onset.direction} at generation {onset.generation} ({onset.low:g} … {onset.high:g})"
-    if onset.recovered is not None:
-        again = f"leaves again at {onset.again}" if onset.again is not None else "stays"
-        words += f", is back from generation {onset.recovered} on and {again}"
-    return words + ("" if onset.share is None else f"; {100 * onset.share:.0f} % of chains left the band for one")
+def onsets_table(kind: str, onsets: dict[str, Any]) -> Table:
+    """A row a metric: the first generation outside the controls' band and its interval, recovery, and single chains that crossed."""
+    names = ("metric", "leaves", "at generation [95 %]", "back from", "leaves again", "chains that crossed [95 %]")
+    table = Table(*names, title=f"Onset against controls on {kind}", title_justify="left")
+    for name, found in onsets.items():
+        crossed = "needs 99 controls"
+        if found.share is not None:
+            crossed = f"{found.share:.0%} [{found.share_low:.0%}, {found.share_high:.0%}]"
+        if found.verdict != "yes":
+            more = f", {found.needed} chains and controls would say" if found.needed else ""
+            table.add_row(name, f"{found.verdict}{more}", "–", "–", "–", crossed)
+            continue
+        when = f"{found.generation} [{found.low:g}, {found.high:g}]"
+        back, again = ("–" if t is None else str(t) for t in (found.recovered, found.again))
+        table.add_row(name, found.direction, when, back, again, crossed)
+    return table
 
 
 def show_verdicts(rows: list[tuple[str, Any]]) -> None:

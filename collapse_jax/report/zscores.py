@@ -21,11 +21,13 @@ def zscores(run: Run) -> pl.DataFrame:
     """A row per experiment, metric, prediction and generation: simulated, predicted, z; null z, with a note, where theory declines.
 
     Of a mean, z is the difference in standard errors over chains; of a median, that of the share of chains below it from ½
-    (sign test). A bound is not met from the wrong side only: on its own side z is null.
+    (sign test). A bound is not met from the wrong side only: on its own side z is null. Chains that failed are left out.
     """
     rows: list[dict[str, Any]] = []
     for number, experiment in enumerate(run.experiments):
         mine = run.records.filter(pl.col("experiment") == number)
+        if "failed" in mine.columns:  # a chain that fails at all would leave the others' law in part
+            mine = mine.filter(~pl.col("failed").any().over("chain"))
         chains = mine["chain"].n_unique() if len(mine) else 0
         for metric, predictions in predict(experiment, chains).items() if chains else ():
             if metric not in mine.columns:
