@@ -49,13 +49,17 @@ class Ancestral:
         """See `without_idle_penalty`."""
         return without_idle_penalty(self)
 
-    def choose(self, key: Array, logits: Array, seen: Array | None = None) -> Array:
-        """A token for every row of logits [batch, vocabulary]: int32 [batch]."""
+    def processed(self, logits: Array, seen: Array | None = None) -> Array:
+        """Logits [batch, vocabulary] as tokens are drawn from them, less the largest of each row; seen [batch, vocabulary]: tokens that were."""
         if seen is not None and self.repetition_penalty is not None:
             logits = penalise(logits, seen, self.repetition_penalty)
         # Differences to the likeliest, so that no temperature is too low: at 1e-30 this is the argmax.
         logits = (logits - jnp.max(logits, axis=-1, keepdims=True)) / self.temperature
-        return draw(key, cut(logits, self.top_k, self.top_p, self.min_p))
+        return cut(logits, self.top_k, self.top_p, self.min_p)
+
+    def choose(self, key: Array, logits: Array, seen: Array | None = None) -> Array:
+        """A token for every row of logits [batch, vocabulary]: int32 [batch]."""
+        return draw(key, self.processed(logits, seen))
 
 
 @struct
@@ -84,7 +88,7 @@ class Beam:
     """Beam search: the best of the `width` best sequences kept at every step, by its log-probability / length^length_penalty.
 
     length_penalty and early_stopping (True, False or "never") matter with an `end` token alone; both are as in transformers.
-    repetition_penalty is applied to log-probabilities, as there.
+    repetition_penalty is applied to log-probabilities, as there (but that Beam(1) is this too, where num_beams=1 is greedy, on logits).
     """
 
     width: int = static(default=5)
@@ -148,7 +152,8 @@ def cut(logits: Array, top_k: int | None, top_p: Array | float | None, min_p: Ar
     if top_p is not None:
         ordered = -jnp.sort(-logits, axis=-1)
         mass = jnp.cumsum(jax.nn.softmax(ordered, axis=-1), axis=-1)
-        last = jnp.sum(mass < top_p, axis=-1, keepdims=True)
+        whole = jnp.asarray(top_p) >= 1  # then nothing is cut: rounding lets the mass reach 1 before its end
+        last = jnp.where(whole, logits.shape[-1], jnp.sum(mass < top_p, axis=-1, keepdims=True))
         least = jnp.take_along_axis(ordered, jnp.minimum(last, logits.shape[-1] - 1), axis=-1)
         logits = jnp.where(logits >= least, logits, NEVER)
     if min_p is not None:

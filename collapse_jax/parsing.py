@@ -72,7 +72,7 @@ def one_line(text: str) -> str:
     lines = [re.sub(r"[│╭╮╰╯─━|]+|-{3,}|\+(?=-)|(?<=-)\+", " ", line).strip() for line in plain.splitlines()]
     kept = [line for line in lines if line and not line.startswith(("For full helptext", "Parsing error", "Required options"))]
     kept = [re.sub(r"^(Parsing error|Unrecognized options)\s*", r"\1 ", line) for line in kept]
-    return re.sub(r"\s+", " ", "; ".join(kept))[:300] or "arguments that can be parsed; see --help"
+    return re.sub(r"\s+", " ", re.sub(r"(?<=,); ", " ", "; ".join(kept)))[:300] or "arguments that can be parsed; see --help"
 
 
 def dumps(value: Any) -> str:

@@ -12,10 +12,12 @@ import numpy as np
 import polars as pl
 
 import collapse_jax as cj
+from collapse_jax.families import pretrained
 from collapse_jax.sources.prepared import cache_folder
 
 Scale = Literal["tiny", "small", "paper"]
 BLOCK, VOCABULARY = 64, 1024  # of the protocol at the tiny and small scales
+LEAST = 128  # blocks, for METRICS
 PART = 0.7  # of the King James Bible's training text, for the base; the protocol runs on the rest
 FEW = ["looping", "perplexity_q05", "perplexity_q50", "perplexity_q95"]
 METRICS = ["perplexity", "perplexity_se", "distinct_2", "rep_4", "rare_words", *FEW]
@@ -36,13 +38,15 @@ def model(scale: Scale, weights: str, architecture: str, size: dict[str, int] | 
         if scale == "paper":
             raise cj.ConfigError("weights", "nothing", "at --scale paper: the folder or hub name of a pretrained model")
         weights = pretrained_base(architecture, size or SIZES[scale])
-    return cj.families.Transformer.from_pretrained(weights, **fields)[0]
+    return pretrained.load(weights, **fields)[0]
 
 
 def text(family: Any, dataset: str, files: str, block: int, scale: Scale) -> Any:
     """The real text of an experiment, in tokens of its family: the part of the Bible that the base has not seen, or a data set."""
     tokenizer = cj.sources.Pretrained(family.weights)
     if dataset == "kjv":
+        if files:
+            raise cj.ConfigError("files", files, "given with --dataset text_files or wikitext2: the King James Bible needs none")
         return cj.sources.Text("kjv", tokenizer, block, part=(PART, 1.0))
     return cj.sources.Text(dataset, tokenizer, block, files=(files,) if files else (), remainder="thousands")
 
@@ -56,9 +60,16 @@ def protocol_family(scale: Scale, weights: str, epochs: int, size: dict[str, int
 def protocol(family: Any, scale: Scale, dataset: str, files: str, samples: int, generations: int, **more: Any) -> cj.Experiment:
     """Nature 2024's protocol without original data: every generation from the base, on what is written behind real blocks."""
     source = text(family, dataset or ("wikitext2" if scale == "paper" else "kjv"), files, BLOCK, scale)
-    size = samples or SAMPLES[scale] or blocks_in(source)
+    size = enough(samples or SAMPLES[scale] or blocks_in(source))
     fixed = {"start": "base", "prompts": cj.Prompts("real"), "metrics": METRICS}
     return cj.Experiment(source, family, cj.regimes.Replace(), size, generations, **{**fixed, **more})
+
+
+def enough(samples: int) -> int:
+    """Blocks a generation, as many as the quantiles of perplexity among METRICS need."""
+    if samples < LEAST:
+        raise cj.ConfigError("samples", samples, f"at least {LEAST}, which the perplexity's quantiles need")
+    return samples
 
 
 def with_original(share: float) -> Any:

@@ -35,7 +35,7 @@ def main(
         weights: Folder (or hub name) of a pretrained OPT, GPT-2 or Llama model.
         dataset: kjv, wikitext2, text_files or a prepared data set (default: kjv; at paper scale wikitext2).
         files: The data set's folder, zip or file.
-        samples: Blocks a generation (0: the scale's; at paper scale all).
+        samples: Blocks a generation, at least 128 (0: the scale's; at paper scale all).
         generations: Synthetic generations.
         epochs: Passes of a fit.
         original: Share of original data in the second regime.

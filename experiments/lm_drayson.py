@@ -7,7 +7,7 @@ Seen at tiny scale (5 chains, 2 cores, 6 min with the base; perplexity, generati
 30.7 -> 35.3 (4.6 +- 0.3) with all human data; distinct-2 .470 -> .365 and .470 -> .445.
 """
 
-from lm_base import BLOCK, METRICS, Scale, blocks_in, conclusion, model, text  # noqa: F401
+from lm_base import BLOCK, METRICS, Scale, blocks_in, conclusion, enough, model, text  # noqa: F401
 
 import collapse_jax as cj
 from collapse_jax.cli import script
@@ -37,7 +37,7 @@ def main(
         weights: Folder (or hub name) of a pretrained GPT-2, OPT or Llama model.
         dataset: kjv, wikitext2, text_files or a prepared data set (default: kjv; at paper scale wikitext2).
         files: The data set's folder, zip or file.
-        samples: Blocks a generation (0: the scale's; at paper scale all).
+        samples: Blocks a generation, at least 128 (0: the scale's; at paper scale all).
         generations: Synthetic generations.
         epochs: Passes of a fit.
         top_k: Of sampling.
@@ -50,7 +50,7 @@ def main(
         source=source,
         family=family,
         regime=cj.regimes.Replace(),
-        samples=samples or SAMPLES[scale] or blocks_in(source),
+        samples=enough(samples or SAMPLES[scale] or blocks_in(source)),
         generations=generations,
         decoding=cj.decoding.Ancestral(top_k=top_k),
         start="base",

@@ -7,7 +7,7 @@ Seen at tiny scale (5 chains, 2 cores, 5 min; perplexity, generations 0 -> 4): 1
 2 x 64, replace 107 -> 264, accumulate 107 -> 98.9: it falls, for 512 blocks are few for a first fit.
 """
 
-from lm_base import BLOCK, METRICS, VOCABULARY, Scale, blocks_in, conclusion, model, text  # noqa: F401
+from lm_base import BLOCK, METRICS, VOCABULARY, Scale, blocks_in, conclusion, enough, model, text  # noqa: F401
 
 import collapse_jax as cj
 from collapse_jax.cli import script
@@ -41,7 +41,7 @@ def main(
         weights: Folder (or hub name) of a Llama model that fits start from, instead of models from scratch.
         dataset: kjv, wikitext2, text_files or a prepared data set, such as TinyStories.
         files: The data set's folder, zip or file.
-        samples: Blocks a generation (0: the scale's; at paper scale all).
+        samples: Blocks a generation, at least 128 (0: the scale's; at paper scale all).
         generations: Synthetic generations.
         epochs: Passes of a fit.
         temperature: Of sampling.
@@ -60,7 +60,7 @@ def main(
         source=source,
         family=families[0],
         regime=cj.regimes.Replace(),
-        samples=samples or SAMPLES[scale] or blocks_in(source),
+        samples=enough(samples or SAMPLES[scale] or blocks_in(source)),
         generations=generations,
         decoding=cj.decoding.Ancestral(temperature),
         start="base" if weights else "scratch",

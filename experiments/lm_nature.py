@@ -42,7 +42,7 @@ def main(
         weights: Folder (or hub name) of a pretrained OPT, GPT-2 or Llama model.
         dataset: kjv, wikitext2, text_files or a prepared data set (default: kjv; at paper scale wikitext2).
         files: The data set's folder, zip or file.
-        samples: Blocks a generation (0: the scale's; at paper scale all).
+        samples: Blocks a generation, at least 128 (0: the scale's; at paper scale all).
         generations: Synthetic generations.
         epochs: Passes of a fit without original data.
         epochs_with_original: Passes of a fit with a share of it.

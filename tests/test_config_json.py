@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
+import jax
 import pytest
 
 import collapse_jax as cj
@@ -26,6 +27,7 @@ def changed(folder, **fields):
     "name, fields, words",
     [
         ("opt", {"architectures": ["BertModel"]}, "architectures = BertModel: one of GPT2LMHeadModel"),
+        ("opt", {"quantization_config": {"bits": 8}}, "quantization_config = .*: none"),
         ("opt", {"word_embed_proj_dim": 8}, "word_embed_proj_dim = 8: 16"),
         ("opt", {"do_layer_norm_before": False}, "do_layer_norm_before = False: True"),
         ("opt", {"vocab_size": 40}, r"embed_tokens.weight = \(37, 16\): \(40, 16\)"),
@@ -43,8 +45,29 @@ def changed(folder, **fields):
 def test_models_that_this_decoder_does_not_cover_are_refused_by_field(tmp_path, name, fields, words):
     folder = copied(tmp_path, name)
     changed(folder, **fields)
-    with pytest.raises(cj.ConfigError, match=words):
+    with pytest.raises(cj.ConfigError, match=words) as refused:
         Transformer.from_pretrained(folder)
+    assert f"{refused.value.field} = {refused.value.value}: {refused.value.allowed}" == str(refused.value)
+    assert "numbers and names" in words or refused.value.field != "config.json"  # the field itself is named
+
+
+@pytest.mark.parametrize(
+    "name, fields", [("gpt2", {"kv_heads": 1}), ("opt", {"kv_heads": 1}), ("gpt2", {"head": 4}), ("opt", {"head": 16})]
+)
+def test_networks_that_the_architecture_cannot_say_are_not_written(tmp_path, name, fields):
+    family = Transformer.of(name, **{"vocabulary": 20, "block": 8, "layers": 1, "width": 16, "heads": 2, **fields})
+    with pytest.raises(cj.ConfigError, match="heads alike"):
+        family.save_pretrained(family.init(jax.random.key(0), {}), tmp_path)
+
+
+def test_a_model_of_our_own_has_no_token_that_ends_a_text():
+    """transformers would stop at it; what a pretrained model had is kept."""
+    family = Transformer.of("opt", vocabulary=30, block=8, layers=1, width=16, heads=2, bos=4)
+    config = configuration(family, "opt")
+    assert config["bos_token_id"] == 4 and config["eos_token_id"] is None and config["pad_token_id"] is None
+    theirs = json.loads((GOLDEN / "opt" / "config.json").read_text())
+    again = configuration(Transformer.from_pretrained(GOLDEN / "opt")[0], "opt")
+    assert all(again[name] == theirs[name] for name in ("bos_token_id", "eos_token_id", "pad_token_id") if name in theirs)
 
 
 @pytest.mark.parametrize(

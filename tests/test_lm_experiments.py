@@ -49,6 +49,24 @@ def test_every_experiment_asks_for_what_can_be_run(module, arms, base):
         folder = base("opt", lm_base.SIZES["tiny"])
         some = module.main(weights=(folder,) if module is lm_scale else folder, dataset="kjv")
         assert all(e.family.weights == folder and e.start == "base" for e in some)
+        with pytest.raises(cj.ConfigError, match="files = words.txt: given with --dataset text_files or wikitext2"):
+            module.main(files="words.txt")
+    with pytest.raises(cj.ConfigError, match="samples = 64: at least 128"):
+        module.main(samples=64)
+    assert len(settle(module.main(scale="small", generations=1))) >= arms
+
+
+@pytest.mark.parametrize("module", [lm_nature, lm_decoding, lm_scale])
+def test_the_published_scale_reads_weights_and_wikitext_from_folders(module, base, tmp_path):
+    """The grid is settled and its data loaded; blocks of 64 of all of the training text."""
+    for name in ("train", "valid", "test"):
+        (tmp_path / f"wiki.{name}.raw").write_text(f" = {name} = \n" + "Rare words go first , then everything goes . \n" * 800)
+    folder = base("opt", lm_base.SIZES["tiny"])
+    weights = (folder,) if module is lm_scale else folder
+    grid = settle(module.main(scale="paper", weights=weights, dataset="wikitext2", files=str(tmp_path), generations=1))
+    blocks = lm_base.blocks_in(grid[0].source)
+    assert {e.samples.capacity for e in grid} == {blocks} and blocks > 128
+    assert grid[0].family.dtype == "bfloat16" and grid[0].source.block == 64
 
 
 def test_the_headline_experiment_runs_and_draws_its_figures(tmp_path):

@@ -38,6 +38,7 @@ def test_help_is_no_error(capsys):
 
 def test_frames_and_colours_are_left_out():
     assert one_line("\x1b[31m╭─ Parsing error ─╮\n│ Wrong: 3 │\n╰────╯") == "Wrong: 3"
+    assert one_line("│ got huge, expected one of tiny, │\n│ small, paper │") == "got huge, expected one of tiny, small, paper"
 
 
 def test_a_commands_own_errors_are_not_the_parsers(capsys):

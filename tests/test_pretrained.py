@@ -12,9 +12,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 import collapse_jax as cj
-from collapse_jax.decoding import NEVER, Beam, Greedy, cut, penalise
+from collapse_jax.decoding import NEVER, Ancestral, Beam, Greedy, SamplingBias
 from collapse_jax.families import Transformer, pretrained
 from collapse_jax.struct import replace
 
@@ -60,20 +61,22 @@ def test_tokens_are_those_of_transformers(golden, name):
 @pytest.mark.parametrize(
     "name, rule",
     [
-        ("temperature", lambda x, seen: x / 0.7),
-        ("top_k", lambda x, seen: cut(x, 6, None)),
-        ("top_p", lambda x, seen: cut(x, None, 0.8)),
-        ("min_p", lambda x, seen: cut(x, None, None, 0.1)),
-        ("penalty", lambda x, seen: penalise(x, seen, 1.7)),
-        ("all", lambda x, seen: cut(penalise(x, seen, 1.7) / 0.7, 6, 0.8, 0.1)),
+        ("temperature", Ancestral(0.7)),
+        ("top_k", Ancestral(top_k=6)),
+        ("top_p", Ancestral(top_p=0.8)),
+        ("min_p", Ancestral(min_p=0.1)),
+        ("penalty", Ancestral(repetition_penalty=1.7)),
+        ("all", Ancestral(0.7, top_k=6, top_p=0.8, repetition_penalty=1.7, min_p=0.1)),
     ],
 )
 def test_processors_of_logits_are_those_of_transformers(name, rule):
+    """Up to a number a row, which our rule subtracts and no draw sees: the likeliest has 0."""
     saved = json.loads((GOLDEN / "processors.json").read_text())
     seen = np.zeros((6, 30), bool)
     np.put_along_axis(seen, np.asarray(saved["before"]), True, axis=1)
-    found, expected = rule(jnp.asarray(saved["logits"]), jnp.asarray(seen)), np.asarray(saved[name], float)
-    gone = np.isnan(expected)
+    found, expected = rule.processed(jnp.asarray(saved["logits"]), jnp.asarray(seen)), np.asarray(saved[name], float)
+    gone, expected = np.isnan(expected), expected - np.nanmax(expected, axis=1, keepdims=True)
+    assert gone.any() == (name not in ("temperature", "penalty"))
     np.testing.assert_array_equal(np.asarray(found) <= NEVER / 2, gone)
     np.testing.assert_allclose(np.asarray(found)[~gone], expected[~gone], rtol=1e-5, atol=1e-5)
 
@@ -169,7 +172,68 @@ def test_continuations_end_where_positions_do(golden):
     if family.positions == "learned":  # rotary ones have no table
         with pytest.raises(cj.ConfigError, match="n = 27: from 0 to 26: prompt and continuation fit in the model's 32 positions"):
             family.generate(jax.random.key(0), params, prompts, 27, Greedy())
-    with pytest.raises(cj.ConfigError, match="n = -1: at least 0"):
+    with pytest.raises(cj.ConfigError, match="n = -1: a whole number of at least 0"):
         family.generate(jax.random.key(0), params, prompts, -1, Greedy())
     with pytest.raises(cj.ConfigError, match="prompts = empty"):
         family.generate(jax.random.key(0), params, prompts[:, :0], 3, Greedy())
+
+
+@pytest.mark.parametrize(
+    "prompts, n, decoding, words",
+    [
+        ([[50, 1]], 3, None, "prompts = from 1 to 50: tokens from 0 to 36"),
+        ([[-1, 1]], 3, None, "prompts = from -1 to 1"),
+        ([1, 2], 3, None, r"prompts = \(2,\): an array of whole numbers"),
+        ([[0.5]], 3, None, "prompts = .*: an array of whole numbers"),
+        (np.zeros((0, 3), int), 3, None, "prompts = .*one row or more"),
+        ([[1]], 2.0, None, "n = 2.0: a whole number of at least 0"),
+        ([[1]], 3, SamplingBias(0.5), "decoding = .*: Ancestral, Greedy or Beam"),
+        ([[1]], 3, "greedy", "decoding = 'greedy': Ancestral"),
+        ([[1]], 3, Ancestral(top_k=99), "decoding.top_k = 99"),
+    ],
+)
+def test_calls_that_cannot_be_are_refused(prompts, n, decoding, words):
+    family, params = Transformer.from_pretrained(GOLDEN / "opt")
+    with pytest.raises(cj.ConfigError, match=words):
+        family.generate(jax.random.key(0), params, jnp.asarray(prompts), n, decoding)
+
+
+def test_tensors_in_half_precision_are_read_and_others_refused(tmp_path):
+    """Rounded to 8 or 11 bits, as they were saved; whole numbers are somebody's quantised weights, and a NaN is no weight."""
+    whole = Transformer.from_pretrained(GOLDEN / "opt")[1]
+    read = lambda: load_file(GOLDEN / "opt" / "model.safetensors")
+    for dtype, bits in ((jnp.bfloat16, 8), (np.float16, 11)):
+        folder = copied(tmp_path / str(bits))
+        save_file({name: x.astype(dtype) for name, x in read().items()}, folder / "model.safetensors")
+        half = Transformer.from_pretrained(folder)[1]
+        for a, b in zip(jax.tree.leaves(half), jax.tree.leaves(whole), strict=True):
+            np.testing.assert_allclose(a, b, rtol=2.0**-bits, atol=1e-7)
+    kind = "model.decoder.layers.1.fc1.weight"
+    for change, words in (
+        (lambda x: x | {kind: np.ones_like(x[kind], np.int8)}, f"not quantised: {kind} is I8"),
+        (lambda x: x | {kind: np.full_like(x[kind], np.nan)}, f"of finite numbers: {kind} has others"),
+        (lambda x: x | {kind.replace("weight", "scale"): x[kind]}, "a model without the tensor .*fc1.scale"),
+    ):
+        folder = copied(tmp_path / words[:3])
+        save_file(change(read()), folder / "model.safetensors")
+        with pytest.raises(cj.ConfigError, match=words):
+            Transformer.from_pretrained(folder)
+
+
+def test_a_model_that_fits_start_from_stays_on_the_host():
+    """It may be larger than a device, on which only its part of it is put."""
+    family, params = Transformer.from_pretrained(GOLDEN / "gpt2")
+    assert all(type(x) is np.ndarray and x.dtype == np.float32 for x in jax.tree.leaves(family.pretrained()))
+    assert all(isinstance(x, jax.Array) for x in jax.tree.leaves(params))
+
+
+def test_a_model_without_a_token_that_begins_a_text_has_no_losses_from_0(tmp_path):
+    folder = copied(tmp_path)
+    config = json.loads((folder / "config.json").read_text()) | {"bos_token_id": None}
+    (folder / "config.json").write_text(json.dumps(config))
+    assert Transformer.from_pretrained(folder)[0].bos is None
+    with pytest.raises(cj.ConfigError, match="loss_from = 0: at least 1: this model has no token that begins a text"):
+        Transformer.from_pretrained(folder, loss_from=0, block=16)
+    for nothing in (None, "", 3):
+        with pytest.raises(cj.ConfigError, match="weights = "):
+            Transformer.from_pretrained(nothing)

@@ -1,11 +1,13 @@
 """Tokenizers: text survives them, training is deterministic, and a kept tokenizer is the one that was trained."""
 
+import json
+
 import numpy as np
 import pytest
 
 from collapse_jax.errors import ConfigError
 from collapse_jax.metrics.words import WORD
-from collapse_jax.sources.tokenizers import BPE, ByteCodec, Bytes, load_codec
+from collapse_jax.sources.tokenizers import BPE, ByteCodec, Bytes, Pretrained, load_codec, read_folder
 
 TEXT = "In the beginning was the word, and the word was – naïve.\n  Two  spaces\tand a tab;\r\nпривет 東京 🙂\n\n" * 30
 
@@ -68,3 +70,25 @@ def test_vocabularies_that_cannot_be_are_refused():
             wrong.validate()
     BPE(257).validate()
     Bytes().validate()
+
+
+def test_ids_with_a_gap_are_read_and_need_as_large_a_vocabulary(codec, tmp_path):
+    """A tokenizer of 301 tokens whose last has id 330: as many as its largest id says, not as it has."""
+    kept = json.loads(codec.tokenizer.to_str())
+    kept["added_tokens"] = [
+        {"id": 330, "content": "<far>", **dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)}
+    ]
+    kept["added_tokens"][0]["special"] = True
+    kept["model"]["vocab"]["<far>"] = 330
+    (tmp_path / "tokenizer.json").write_text(json.dumps(kept))
+    for size in (320, 331):
+        (tmp_path / "config.json").write_text(json.dumps({"vocab_size": size}))
+        read_folder.cache_clear()
+        tokenizer = Pretrained(str(tmp_path))
+        if size == 320:
+            with pytest.raises(ConfigError, match="of at most 320 tokens, as its config.json says; its ids need 331"):
+                tokenizer.validate()
+            continue
+        tokenizer.validate()
+        made = tokenizer.trained("")
+        assert made.encode("<far>").tolist() == [330] and made.decode([330, 310]) == "<far>" and len(made.pieces) == 331

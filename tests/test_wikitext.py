@@ -50,11 +50,14 @@ def test_what_is_no_wikitext_is_refused_in_one_line(tmp_path, monkeypatch):
     (latin / "wiki.train.raw").write_bytes("Ä".encode("latin-1") * 100)
     nothing = written(tmp_path / "nothing", ("valid",))
     (nothing / "wiki.train.raw").write_text("\n \n")
+    hollow = written(tmp_path / "hollow")
+    (hollow / "wiki.valid.raw").write_text(" \n")  # a twentieth of the training text would silently take its place
     (tmp_path / "broken.zip").write_bytes(b"PK no")
     for place, words in (
-        (empty, "empty or not there"),
+        (empty, "the training text is not there"),
         (latin, "text in UTF-8"),
-        (nothing, "empty or not there"),
+        (nothing, "train: text in every split that is there; this one is empty"),
+        (hollow, "valid: text in every split"),
         (tmp_path / "broken.zip", "can be read"),
     ):
         with pytest.raises(cj.ConfigError, match=f"source.files = .*{words}"):

@@ -21,7 +21,10 @@ def described(place: Path) -> tuple[str, Transformer]:
     if name is None:
         raise ConfigError("config.json: architectures", kind, "one of " + ", ".join(CLASSES.values()))
     try:
+        only(config, "quantization_config", None)
         fields = {"opt": opt_fields, "gpt2": gpt2_fields, "llama": llama_fields}[name](config)
+    except ConfigError:
+        raise
     except KeyError as error:
         raise ConfigError(f"config.json: {error.args[0]}", "nothing", "given for this architecture") from None
     except (TypeError, ValueError, AttributeError) as error:
@@ -32,7 +35,7 @@ def described(place: Path) -> tuple[str, Transformer]:
 def only(config: dict[str, Any], name: str, value: Any) -> None:
     """Raise ConfigError where a field of the configuration is there and is not what this decoder does."""
     if config.get(name, value) not in (value, None):
-        raise ConfigError(f"config.json: {name}", config[name], repr(value))
+        raise ConfigError(f"config.json: {name}", config[name], "none" if value is None else repr(value))
 
 
 def opt_fields(config: dict[str, Any]) -> dict[str, Any]:
@@ -131,13 +134,20 @@ def scaling(rope: dict[str, Any]) -> tuple[Any, ...]:
 
 def architecture_of(family: Transformer) -> str:
     """The published architecture that a family's network is. Raises ConfigError where it is none."""
+    even = family.shape.kv_heads == family.shape.heads and family.shape.heads * family.shape.head == family.width
     for name, fields in ARCHITECTURES.items():
         own = {key: value for key, value in fields.items() if key not in ("loss_from", "tied", "norm_eps", "activation")}
         defaults = {"positions": "learned", "norm": "layer", "gated": False, "bias": True}
         same = all(getattr(family, key) == value for key, value in (defaults | own).items())
-        if same and (family.activation == "relu") == (name == "opt") and (name != "opt" or family.norm_eps == 1e-5):
+        if (
+            same
+            and (even or name == "llama")
+            and (family.activation == "relu") == (name == "opt")
+            and (name != "opt" or family.norm_eps == 1e-5)
+        ):
             return name
-    allowed = "an OPT (relu, norm_eps 1e-5), GPT-2 (learned positions, LayerNorm) or Llama (rotary, RMSNorm, gated, without biases) network"
+    allowed = "an OPT (relu, norm_eps 1e-5), GPT-2 (learned positions, LayerNorm), both with heads alike of width / heads, "
+    allowed += "or Llama (rotary, RMSNorm, gated, without biases) network"
     raise ConfigError("family", repr(family), allowed)
 
 
@@ -151,8 +161,8 @@ def configuration(family: Transformer, architecture: str) -> dict[str, Any]:
         "model_type": architecture,
         "vocab_size": vocabulary,
         "bos_token_id": bos,
-        "eos_token_id": bos,
-        "pad_token_id": bos,
+        "eos_token_id": None,
+        "pad_token_id": None,
         **kept_tokens(family),
         "tie_word_embeddings": s.tied,
         "torch_dtype": "float32",

@@ -2,12 +2,12 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from collapse_jax.errors import ConfigError
@@ -19,10 +19,12 @@ from collapse_jax.files import write_whole
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 SHARD = 5 * 10**9  # bytes of one file, at most
+FLOATS = ("F64", "F32", "F16", "BF16")
+IDLE = re.compile(r"(^lm_head\.weight|rotary_emb\.inv_freq|attn\.(masked_)?bias)$")  # tensors that say nothing of their own
 
 
 def load(folder: str | Path, **changes: Any) -> tuple[Transformer, Any]:
-    """Family and float32 parameters of an OPT, GPT-2 or Llama model on disk.
+    """Family and float32 parameters, NumPy arrays on the host, of an OPT, GPT-2 or Llama model on disk.
 
     folder: with config.json and model.safetensors (or its shards and their index); or a hub's name, where huggingface_hub is
     installed and there is a network. changes: fields of the family, such as block=64 (default: all its positions). Losses leave out a block's first
@@ -38,11 +40,15 @@ def load(folder: str | Path, **changes: Any) -> tuple[Transformer, Any]:
     fields |= {"weights": str(place.resolve()), **changes}
     family = Transformer(**fields)
     family.check_network()
+    if family.shape.own_start:
+        raise ConfigError("loss_from", 0, "at least 1: this model has no token that begins a text (bos_token_id in config.json)")
     return family, read_params(place, family, architecture)
 
 
 def found(folder: str | Path) -> Path:
     """The folder of a model: as given, or downloaded from the hub. Raises ConfigError where there is none."""
+    if not isinstance(folder, str | Path) or not str(folder):
+        raise ConfigError("weights", repr(folder), "a folder with config.json and model.safetensors, or a hub name")
     place = Path(folder)
     if (place / "config.json").is_file():
         return place
@@ -63,13 +69,13 @@ def found(folder: str | Path) -> Path:
 def read_params(place: Path, family: Transformer, architecture: str) -> Any:
     """Parameters of a family from a folder's safetensors."""
     shape, wanted = family.shape, network.abstract_params(family.shape)
-    get = reader(place)
+    tensors_of = Tensors(place)
     table = names_of(architecture, shape)
 
     def one(names: tuple[str, ...], kernel: bool, skip: int) -> Any:
-        parts = [get(name) for name in names]
+        parts = [tensors_of.get(name) for name in names]
         parts = [part.T if kernel and architecture != "gpt2" else part for part in parts]
-        return (jnp.concatenate(parts, axis=-1) if len(parts) > 1 else parts[0])[skip:]
+        return (np.concatenate(parts, axis=-1) if len(parts) > 1 else parts[0])[skip:]
 
     def leaf(path: Any, spec: Any) -> Any:
         keys = tuple(part.key for part in path)
@@ -77,59 +83,80 @@ def read_params(place: Path, family: Transformer, architecture: str) -> Any:
         kernel = keys[-1] == "kernel"
         if keys[0] == "layers":
             each = [one(tuple(n.format(i=i) for n in names), kernel, skip) for i in range(shape.layers)]
-            value = jnp.stack(each) if all(x.shape == each[0].shape for x in each) else each[0]
+            value = np.stack(each) if all(x.shape == each[0].shape for x in each) else each[0]
         else:
             value = one(names, kernel, skip)
         if value.shape != spec.shape:
             raise ConfigError(
                 f"{WEIGHTS}: {names[0].format(i=0)}", value.shape, f"{spec.shape} (in this package's order), as config.json says"
             )
-        return value.astype(jnp.float32)
+        return value
 
-    return jax.tree_util.tree_map_with_path(leaf, wanted)
+    params = jax.tree_util.tree_map_with_path(leaf, wanted)
+    tensors_of.check_all_read()
+    return params
 
 
-def reader(place: Path) -> Callable[[str], Any]:
-    """A function that reads a tensor by its name, with or without the model's own prefix. Raises ConfigError."""
-    from safetensors import SafetensorError, safe_open
+class Tensors:
+    """The tensors of a folder's safetensors by name, with or without the model's own prefix. Raises ConfigError for what cannot be read."""
 
-    files: dict[str, Path] = {}
-    if (place / INDEX).is_file():
-        try:
-            files = {name: place / file for name, file in json.loads((place / INDEX).read_text())["weight_map"].items()}
-        except (ValueError, KeyError, TypeError, AttributeError):
-            raise ConfigError(INDEX, place / INDEX, "a weight_map in JSON") from None
-        for path in sorted(set(files.values())):
-            if not path.is_file():
-                raise ConfigError("weights", path, f"there: {INDEX} names it")
-    elif not (place / WEIGHTS).is_file():
-        raise ConfigError(
-            "weights", place, f"a folder with {WEIGHTS} or {INDEX}; other formats: open and save it with transformers"
-        )
-    opened: dict[Path, Any] = {}
-
-    def open_(path: Path) -> Any:
-        if path not in opened:
+    def __init__(self, place: Path):
+        self.place, self.opened, self.read = place, dict[Path, Any](), set[str]()
+        files: dict[str, Path] = {}
+        if (place / INDEX).is_file():
             try:
-                opened[path] = safe_open(path, framework="flax")
+                files = {name: place / file for name, file in json.loads((place / INDEX).read_text())["weight_map"].items()}
+            except (ValueError, KeyError, TypeError, AttributeError):
+                raise ConfigError(INDEX, place / INDEX, "a weight_map in JSON") from None
+            for path in sorted(set(files.values())):
+                if not path.is_file():
+                    raise ConfigError("weights", path, f"there: {INDEX} names it")
+        elif not (place / WEIGHTS).is_file():
+            allowed = f"a folder with {WEIGHTS} or {INDEX}; other formats: open and save it with transformers"
+            raise ConfigError("weights", place, allowed)
+        else:
+            files = dict.fromkeys(self.open(place / WEIGHTS).keys(), place / WEIGHTS)
+        bare = lambda name: name.removeprefix("model.").removeprefix("transformer.").removeprefix("decoder.")
+        self.files, self.full = files, {bare(name): name for name in files}
+
+    def open(self, path: Path) -> Any:
+        """A file, opened once."""
+        from safetensors import SafetensorError, safe_open
+
+        if path not in self.opened:
+            try:
+                self.opened[path] = safe_open(path, framework="numpy")
             except (SafetensorError, OSError) as error:
                 raise ConfigError("weights", path, f"a whole safetensors file ({error})") from None
-        return opened[path]
+        return self.opened[path]
 
-    if not files:
-        files = dict.fromkeys(open_(place / WEIGHTS).keys(), place / WEIGHTS)
-    bare = {name.removeprefix("model.").removeprefix("transformer.").removeprefix("decoder."): name for name in files}
+    def get(self, name: str) -> np.ndarray:
+        """A tensor as float32."""
+        from safetensors import SafetensorError
 
-    def get(name: str) -> Any:
-        if name not in bare:
-            raise ConfigError("weights", place, f"with the tensor {name}, which is not there")
-        full = bare[name]
+        if name not in self.full:
+            raise ConfigError("weights", self.place, f"with the tensor {name}, which is not there")
+        full = self.full[name]
+        path = self.files[full]
         try:
-            return open_(files[full]).get_tensor(full)
+            kind = self.open(path).get_slice(full).get_dtype()
+            if kind not in FLOATS:
+                raise ConfigError("weights", path, f"of {', '.join(FLOATS)}, not quantised: {full} is {kind}")
+            value = self.open(path).get_tensor(full).astype(np.float32)
         except SafetensorError as error:
-            raise ConfigError("weights", files[full], f"with the tensor {full} whole ({error})") from None
+            raise ConfigError("weights", path, f"with the tensor {full} whole ({error})") from None
+        if not np.isfinite(value).all():
+            raise ConfigError("weights", path, f"of finite numbers: {full} has others")
+        self.read.add(name)
+        return value
 
-    return get
+    def check_all_read(self) -> None:
+        """Raise ConfigError where a tensor is there that this network has no place for."""
+        left = sorted(name for name in set(self.full) - self.read if not IDLE.search(name))
+        if left:
+            raise ConfigError(
+                "weights", self.place, f"a model without the tensor {self.full[left[0]]}, which config.json does not tell of"
+            )
 
 
 def digest(folder: str | Path) -> str:

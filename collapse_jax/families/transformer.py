@@ -4,6 +4,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from collapse_jax.checks import choice, number, whole
 from collapse_jax.data import Slots
@@ -81,7 +82,8 @@ class Transformer(Trained, Family):
         """Family and parameters of a Hugging Face folder (or hub name): see `pretrained.load`. changes: fields, such as block=64."""
         from collapse_jax.families import pretrained
 
-        return pretrained.load(folder, **changes)
+        family, params = pretrained.load(folder, **changes)
+        return family, jax.tree.map(jnp.asarray, params)
 
     def save_pretrained(self, params: Any, folder: Any, tokenizer: Any = None) -> None:
         """Write parameters in Hugging Face's layout, which transformers opens: see `pretrained.save`."""
@@ -167,17 +169,16 @@ class Transformer(Trained, Family):
         whole("family.loss_from", self.loss_from, 0, self.block - 1, ", the places of a block")
         if self.bos is not None:
             whole("family.bos", self.bos, 0, self.vocabulary - 1, ", the vocabulary's tokens")
-        if self.positions == "learned" and self.block + (self.loss_from == 0) > self.places:
-            raise ConfigError(
-                "family.block", self.block, f"at most {self.places - (self.loss_from == 0)}: the positions of this model"
-            )
+        if self.block + (self.loss_from == 0) > self.places:
+            most = f"at most {self.places - (self.loss_from == 0)}: the positions of this model"
+            raise ConfigError("family.block", self.block, most + ", its `context`" * (self.positions == "rotary"))
 
     def init(self, key: Array, shared: Shared) -> Any:
         """Random parameters (pretrained ones where shared["base"] has them): nested dictionaries of float32 arrays."""
         return network.initial(key, self.shape) if self.weights is None or "base" not in shared else shared["base"]
 
     def pretrained(self) -> Any:
-        """The parameters of the folder `weights`. Raises ConfigError where they are not those of this network."""
+        """The parameters of the folder `weights`, on the host: a model may be larger than a device. Raises ConfigError where they are not its."""
         from collapse_jax.families import pretrained
 
         return pretrained.load(str(self.weights), block=min(self.block, self.places))[1]
@@ -254,22 +255,21 @@ class Transformer(Trained, Family):
     def generate(self, key: Array, params: Any, prompts: Array, n: int, decoding: Any = None) -> Array:
         """Prompts [N, p] followed by n tokens each: int32 [N, p + n].
 
-        Raises ConfigError where they are more than the learned positions, or nothing stands before the first token.
+        Raises ConfigError where they are more than the learned positions, nothing stands before the first token, prompts are no tokens of
+        the vocabulary (where they are known: not under jit), or decoding is none of Ancestral, Greedy and Beam.
         """
+        decoding = decoding or Ancestral()
+        check_call(prompts, n, decoding, self.vocabulary)
         length, start = prompts.shape[1] + n, self.start is not None
         room = self.places - start - prompts.shape[1] if self.positions == "learned" else n
-        if n < 0:
-            raise ConfigError("n", n, "at least 0")
         if n > room:
             raise ConfigError(
                 "n", n, f"from 0 to {max(room, 0)}: prompt and continuation fit in the model's {self.places} positions"
             )
         if not prompts.shape[1] and self.start is None and self.bos is None:
             raise ConfigError("prompts", "empty", "at least one token: this model has no start token")
-        decoding = decoding or Ancestral()
         decoding.validate(self.vocabulary)
-        settled = decoding.settled() if hasattr(decoding, "settled") else decoding
-        return self.continued(key, params, prompts, length, settled)
+        return self.continued(key, params, prompts, length, decoding.settled())
 
     def logits(self, params: Any, tokens: Array) -> Array:
         """Logits of the token after each of tokens [batch, length], behind the start token where there is one.
@@ -300,3 +300,20 @@ class Transformer(Trained, Family):
     def log_prob(self, params: Any, samples: Array, shared: Shared) -> Array:
         """Total log-likelihood of the predicted tokens of every block of samples [n, block]: [n], nats."""
         return -in_slices(lambda x: jnp.sum(self.losses(params, x), axis=1), samples, TOGETHER)
+
+
+def check_call(prompts: Any, n: Any, decoding: Any, vocabulary: int) -> None:
+    """Raise ConfigError where the arguments of `Transformer.generate` are none."""
+    if not isinstance(decoding, Ancestral | Greedy | Beam):
+        raise ConfigError("decoding", repr(decoding), "Ancestral, Greedy or Beam for a language model")
+    whole("n", n, 0)
+    shape = getattr(prompts, "shape", None)
+    if shape is None or len(shape) != 2 or not shape[0] or not jnp.issubdtype(prompts.dtype, jnp.integer):
+        raise ConfigError(
+            "prompts", shape if shape is not None else repr(prompts), "an array of whole numbers [batch, length], one row or more"
+        )
+    if not isinstance(prompts, jax.core.Tracer) and shape[1]:
+        known = np.asarray(prompts)
+        low, high = int(known.min()), int(known.max())
+        if low < 0 or high >= vocabulary:
+            raise ConfigError("prompts", f"from {low} to {high}", f"tokens from 0 to {vocabulary - 1}")

@@ -80,7 +80,7 @@ class Pretrained:
         size, vocabulary = read_folder(self.folder)
         if size > vocabulary:
             raise ConfigError(
-                "source.tokenizer", self.folder, f"of at most {vocabulary} tokens, as its config.json says; it has {size}"
+                "source.tokenizer", self.folder, f"of at most {vocabulary} tokens, as its config.json says; its ids need {size}"
             )
 
     def trained(self, text: str) -> Any:
@@ -89,7 +89,7 @@ class Pretrained:
 
 @functools.lru_cache(maxsize=16)
 def read_folder(folder: str) -> tuple[int, int]:
-    """Tokens of a folder's tokenizer, and of its model. Raises ConfigError where there is no tokenizer."""
+    """The largest id of a folder's tokenizer plus 1, and tokens of its model. Raises ConfigError where there is no tokenizer."""
     codec = load_codec(Path(folder) / "tokenizer.json", None, "source.tokenizer", "the folder of a model with a tokenizer.json")
     size = len(codec.pieces)
     try:
@@ -122,7 +122,8 @@ class BPECodec:
         tokenizer.no_truncation()  # whatever was saved with it: no text is to be lost, and none added
         tokenizer.no_padding()
         self.tokenizer = tokenizer
-        names = [tokenizer.id_to_token(i) or "" for i in range(tokenizer.get_vocab_size())]
+        last = max(tokenizer.get_vocab().values(), default=-1)  # ids may leave gaps
+        names = [tokenizer.id_to_token(i) or "" for i in range(last + 1)]
         self.pieces = pieces_of(names) + [b""] * (size - len(names))
 
     def encode(self, text: str) -> np.ndarray:

@@ -45,20 +45,19 @@ class WikiText2(tfds.core.GeneratorBasedBuilder):
 
 
 def contents(place: Path | None) -> dict[str, str]:
-    """The text of every split that is there. Raises ConfigError where there is no training text, or one is not UTF-8."""
-    found = read(place)
+    """The text of every split that is there. Raises ConfigError where there is no training text, or one is empty or not UTF-8."""
     texts = {}
-    for name in SPLITS:
+    for name, content in read(place).items():
         try:
-            text = found.get(name, b"").decode("utf-8")
+            texts[name] = content.decode("utf-8")
         except UnicodeDecodeError:
             raise ConfigError("source.files", f"{place}: {name}", "text in UTF-8") from None
-        if text.strip():
-            texts[name] = text
+        if not texts[name].strip():
+            raise ConfigError("source.files", f"{place}: {name}", "text in every split that is there; this one is empty")
     if "train" not in texts:
         allowed = "a folder with wiki.train.raw, wiki.valid.raw and wiki.test.raw, or wikitext-2-raw-v1.zip"
-        raise ConfigError("source.files", place, f"{allowed}; the training text is empty or not there")
-    return texts
+        raise ConfigError("source.files", place, f"{allowed}; the training text is not there")
+    return {name: texts[name] for name in SPLITS if name in texts}
 
 
 def read(place: Path | None) -> dict[str, bytes]:
