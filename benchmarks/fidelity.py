@@ -1,10 +1,12 @@
-"""Precision, recall, density and coverage against the usual NumPy and scikit-learn code: python benchmarks/fidelity.py [POINTS] [DIM]
+"""Precision, recall, density and coverage against the prdc package and scikit-learn: .venv-peers/bin/python benchmarks/fidelity.py [POINTS] [DIM]
 
 All sides run in this process in turns, ours on one CPU device; one line of JSON, the ratios of the medians of turns. The others
-hold three whole matrices of float32 distances: `partition` takes the k-th smallest by np.partition; `prdc` does as the package of
-that name, by np.argpartition and with n_jobs=8.
+hold three whole matrices of float32 distances: `partition` takes the k-th smallest by np.partition; `prdc` is the package of that
+name (benchmarks/requirements.txt), by np.argpartition and with n_jobs=8.
 """
 
+import contextlib
+import io
 import json
 import os
 import statistics
@@ -14,6 +16,7 @@ import time
 import jax
 import jax.numpy as jnp
 import numpy as np
+from prdc import compute_prdc
 from sklearn.metrics import pairwise_distances
 
 from collapse_jax.metrics.fidelity import NEIGHBOURS, manifold
@@ -21,16 +24,10 @@ from collapse_jax.metrics.fidelity import NEIGHBOURS, manifold
 TURNS = 7
 
 
-def theirs(x: np.ndarray, y: np.ndarray, jobs: int | None = None, k: int = NEIGHBOURS) -> dict[str, float]:
-    """The four metrics of generated x [n, dim] against real y [m, dim], as they are commonly written; with `jobs`, as prdc does."""
-
-    def radius(z: np.ndarray) -> np.ndarray:
-        apart = pairwise_distances(z, z, n_jobs=jobs)
-        if jobs is None:
-            return np.partition(apart, k, axis=-1)[:, k]
-        return np.take_along_axis(apart, np.argpartition(apart, k + 1, axis=-1)[:, : k + 1], axis=-1).max(axis=-1)
-
-    real, own, apart = radius(y), radius(x), pairwise_distances(y, x, n_jobs=jobs)
+def commonly(x: np.ndarray, y: np.ndarray, k: int = NEIGHBOURS) -> dict[str, float]:
+    """The four metrics of generated x [n, dim] against real y [m, dim], as they are commonly written."""
+    radius = lambda z: np.partition(pairwise_distances(z, z), k, axis=-1)[:, k]
+    real, own, apart = radius(y), radius(x), pairwise_distances(y, x)
     return {
         "precision": (apart < real[:, None]).any(axis=0).mean(),
         "recall": (apart < own).any(axis=1).mean(),
@@ -39,18 +36,25 @@ def theirs(x: np.ndarray, y: np.ndarray, jobs: int | None = None, k: int = NEIGH
     }
 
 
+def packaged(x: np.ndarray, y: np.ndarray) -> dict[str, float]:
+    """The same by the package, which prints how many there are."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        return compute_prdc(real_features=y, fake_features=x, nearest_k=NEIGHBOURS)
+
+
 def main(points: int = 10_000, dim: int = 64) -> None:
     drawn = [np.random.default_rng(seed).normal(size=(points, dim)).astype(np.float32) for seed in (0, 1)]
     x, y = map(jnp.asarray, drawn)
     weight = jnp.ones(points)
     sides = {
         "ours": lambda: jax.block_until_ready(manifold(x, weight, y)),
-        "partition": lambda: theirs(*drawn),
-        "prdc": lambda: theirs(*drawn, jobs=8),
+        "partition": lambda: commonly(*drawn),
+        "prdc": lambda: packaged(*drawn),
     }
     found = {name: side() for name, side in sides.items()}
     for name, value in found["ours"].items():
-        np.testing.assert_allclose(value, found["partition"][name], rtol=1e-3)
+        for side in ("partition", "prdc"):
+            np.testing.assert_allclose(value, found[side][name], rtol=1e-3)
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     for _ in range(TURNS):
         for name, side in sides.items():
