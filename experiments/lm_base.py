@@ -45,8 +45,6 @@ def text(family: Any, dataset: str, files: str, block: int, scale: Scale) -> Any
     """The real text of an experiment, in tokens of its family: the part of the Bible that the base has not seen, or a data set."""
     tokenizer = cj.sources.Pretrained(family.weights)
     if dataset == "kjv":
-        if files:
-            raise cj.ConfigError("files", files, "given with --dataset text_files or wikitext2: the King James Bible needs none")
         return cj.sources.Text("kjv", tokenizer, block, part=(PART, 1.0))
     return cj.sources.Text(dataset, tokenizer, block, files=(files,) if files else (), remainder="thousands")
 
@@ -63,6 +61,14 @@ def protocol(family: Any, scale: Scale, dataset: str, files: str, samples: int, 
     size = enough(samples or SAMPLES[scale] or blocks_in(source))
     fixed = {"start": "base", "prompts": cj.Prompts("real"), "metrics": METRICS}
     return cj.Experiment(source, family, cj.regimes.Replace(), size, generations, **{**fixed, **more})
+
+
+def check(dataset: str, files: str, samples: int, scale: Scale) -> None:
+    """Refuse what cannot be used before a base is pretrained for it: files that no data set reads, too few samples for METRICS."""
+    if files and (dataset or ("wikitext2" if scale == "paper" else "kjv")) == "kjv":
+        raise cj.ConfigError("files", files, "given with --dataset text_files or wikitext2: the King James Bible needs none")
+    if samples:
+        enough(samples)
 
 
 def enough(samples: int) -> int:

@@ -5,7 +5,7 @@ on real text grows all the same; 10 % of original data slows both (Herel & Mikol
 Command: collapse run experiments/lm_decoding.py --chains 6
 """
 
-from lm_base import Scale, conclusion, protocol, protocol_family, with_original  # noqa: F401
+from lm_base import Scale, check, conclusion, protocol, protocol_family, with_original  # noqa: F401
 
 import collapse_jax as cj
 from collapse_jax.cli import script
@@ -40,6 +40,7 @@ def main(
         epochs: Passes of a fit.
         original: Share of original data in the second regime.
     """
+    check(dataset, files, samples, scale)
     family = protocol_family(scale, weights, epochs)
     base = protocol(family, scale, dataset, files, samples, generations)
     regimes = {

@@ -7,7 +7,7 @@ Seen at tiny scale (5 chains, 2 cores, 6 min with the base; perplexity, generati
 30.7 -> 35.3 (4.6 +- 0.3) with all human data; distinct-2 .470 -> .365 and .470 -> .445.
 """
 
-from lm_base import BLOCK, METRICS, Scale, blocks_in, conclusion, enough, model, text  # noqa: F401
+from lm_base import BLOCK, METRICS, Scale, blocks_in, check, conclusion, enough, model, text  # noqa: F401
 
 import collapse_jax as cj
 from collapse_jax.cli import script
@@ -42,6 +42,7 @@ def main(
         epochs: Passes of a fit.
         top_k: Of sampling.
     """
+    check(dataset, files, samples, scale)
     block = 512 if scale == "paper" else 2 * BLOCK
     fields = {"block": block, "loss_from": block // 2, "budget": cj.families.Epochs(epochs), "warmup": 0.0, **RECIPES[scale]}
     family = model(scale, weights, "gpt2", **fields)

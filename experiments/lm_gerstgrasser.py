@@ -7,7 +7,7 @@ Seen at tiny scale (5 chains, 2 cores, 5 min; perplexity, generations 0 -> 4): 1
 2 x 64, replace 107 -> 264, accumulate 107 -> 98.9: it falls, for 512 blocks are few for a first fit.
 """
 
-from lm_base import BLOCK, METRICS, VOCABULARY, Scale, blocks_in, conclusion, enough, model, text  # noqa: F401
+from lm_base import BLOCK, METRICS, VOCABULARY, Scale, blocks_in, check, conclusion, enough, model, text  # noqa: F401
 
 import collapse_jax as cj
 from collapse_jax.cli import script
@@ -46,6 +46,7 @@ def main(
         epochs: Passes of a fit.
         temperature: Of sampling.
     """
+    check(dataset, files, samples, scale)
     recipe = {"learning_rate": 3e-3, "warmup": 0.2, "budget": cj.families.Epochs(epochs), "loss_from": 0}
     if weights:
         families = [model(scale, weights, "llama", block=BLOCK, **recipe)]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-from lm_base import METRICS, Scale, lines, protocol, protocol_family, saved, table, with_original
+from lm_base import METRICS, Scale, check, lines, protocol, protocol_family, saved, table, with_original
 
 import collapse_jax as cj
 from collapse_jax.cli import script
@@ -50,6 +50,7 @@ def main(
         beams: Width of the search.
         learning_rate: AdamW's peak (0: the scale's).
     """
+    check(dataset, files, samples, scale)
     more = {"learning_rate": learning_rate} if learning_rate else {}
     family = protocol_family(scale, weights, epochs, scored=True, **more)
     base = protocol(family, scale, dataset, files, samples, generations, decoding=cj.decoding.Beam(beams))

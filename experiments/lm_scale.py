@@ -7,7 +7,7 @@ Seen at tiny scale (5 chains, 2 cores, 5 min; rise of perplexity over 5 generati
 original data 7.2 +- 1.5; 2 x 128: 18.8 +- 3.1 from 28.3, and 7.0 +- 0.1. The larger model loses as many points and a larger share.
 """
 
-from lm_base import Scale, conclusion, protocol, protocol_family, with_original  # noqa: F401
+from lm_base import Scale, check, conclusion, protocol, protocol_family, with_original  # noqa: F401
 
 import collapse_jax as cj
 from collapse_jax.cli import script
@@ -43,6 +43,7 @@ def main(
         original: Share of original data in the second regime.
         beams: Width of the search.
     """
+    check(dataset, files, samples, scale)
     if not weights and not SIZES[scale]:
         raise cj.ConfigError("weights", "nothing", "at --scale paper: folders or hub names of pretrained models")
     families = [protocol_family(scale, name, epochs) for name in weights]

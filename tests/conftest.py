@@ -19,6 +19,15 @@ MAPPINGS = Path("/proc/self/maps")
 MANY = 20_000  # of the 65,530 memory mappings that Linux gives a process; every compiled program takes some, and without one XLA aborts
 
 
+@pytest.fixture(scope="module")
+def lightly():
+    """Without the compiler's costlier passes, for files that compile much and run little: a third less time."""
+    from matrix import lightly_compiled
+
+    with lightly_compiled():
+        yield
+
+
 @pytest.fixture(autouse=True, scope="module")
 def few_programs():
     """Forget compiled programs after a file of tests where there are many by then."""

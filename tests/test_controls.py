@@ -11,6 +11,8 @@ from collapse_jax.engine.controls import Control, controls_of
 from collapse_jax.engine.grid import settle
 from collapse_jax.onset import onset
 
+pytestmark = pytest.mark.usefixtures("lightly")
+
 r = cj.regimes
 
 

@@ -13,6 +13,8 @@ from collapse_jax.engine import parallel
 from collapse_jax.engine.grid import founding
 from collapse_jax.experiment import advance, found, initial_chain
 
+pytestmark = pytest.mark.usefixtures("lightly")
+
 
 @pytest.mark.parametrize("statistics", [False, True])
 def test_a_founded_chain_goes_on_as_one_by_itself(statistics):

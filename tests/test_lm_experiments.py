@@ -17,6 +17,8 @@ import lm_gerstgrasser
 import lm_nature
 import lm_scale
 
+pytestmark = pytest.mark.usefixtures("lightly")
+
 
 @pytest.fixture(scope="module", autouse=True)
 def base(tmp_path_factory):
@@ -49,11 +51,16 @@ def test_every_experiment_asks_for_what_can_be_run(module, arms, base):
         folder = base("opt", lm_base.SIZES["tiny"])
         some = module.main(weights=(folder,) if module is lm_scale else folder, dataset="kjv")
         assert all(e.family.weights == folder and e.start == "base" for e in some)
-        with pytest.raises(cj.ConfigError, match="files = words.txt: given with --dataset text_files or wikitext2"):
-            module.main(files="words.txt")
+    assert len(settle(module.main(scale="small", generations=1))) >= arms
+
+
+@pytest.mark.parametrize("module", [lm_nature, lm_decoding, lm_drayson, lm_scale, lm_gerstgrasser])
+def test_what_cannot_be_used_is_refused_before_a_base_is_pretrained(module, monkeypatch):
+    monkeypatch.setattr(lm_base, "pretrained_base", lambda *_: pytest.fail("pretrained a base"))
+    with pytest.raises(cj.ConfigError, match="files = words.txt: given with --dataset text_files or wikitext2"):
+        module.main(files="words.txt")
     with pytest.raises(cj.ConfigError, match="samples = 64: at least 128"):
         module.main(samples=64)
-    assert len(settle(module.main(scale="small", generations=1))) >= arms
 
 
 @pytest.mark.parametrize("module", [lm_nature, lm_decoding, lm_scale])

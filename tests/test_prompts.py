@@ -10,6 +10,8 @@ import collapse_jax as cj
 from collapse_jax.experiment import advance, initial_chain
 from collapse_jax.families import Epochs, Steps, Transformer
 
+pytestmark = pytest.mark.usefixtures("lightly")
+
 SOURCE = cj.sources.ZipfLanguage(vocabulary=20, block=8)
 FAMILY = Transformer.of(
     "opt", vocabulary=20, block=8, context=16, layers=1, width=16, heads=2, bos=0, batch=8, budget=Steps(4), test_blocks=8
