@@ -1,6 +1,6 @@
 """Self-BLEU (sampled), distinct-n and rep-n of one million tokens, in one program: python benchmarks/text_metrics.py
 
-One line of JSON: the median of five runs, all of them together and one by one, compilation apart.
+One line of JSON: the median of five runs, all of them together and one by one, Self-BLEU of all sequences too; compilation apart.
 """
 
 import json
@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from collapse_jax.metrics.bleu import SAMPLED
+from collapse_jax.metrics.bleu import SAMPLED, self_bleu
 from collapse_jax.metrics.ngrams import BUDGET  # noqa: F401  (registers the columns)
 from collapse_jax.metrics.registry import of_kind
 
@@ -39,6 +39,7 @@ def main() -> None:
     columns = lambda names: jax.jit(lambda x, w, key: {name: of_kind("tokens")[name](x, w, x, key) for name in names})
     together, compiled = seconds(columns(NAMES), tokens, weight, key)
     alone = {name: round(seconds(columns([name]), tokens, weight, key)[0], 4) for name in NAMES}
+    alone["self_bleu of all"] = round(seconds(jax.jit(lambda x, w, key: self_bleu(x, w, key, ROWS)), tokens, weight, key)[0], 4)
     sizes = {"tokens": tokens.size, "sampled": SAMPLED, "cores": len(os.sched_getaffinity(0))}
     print(
         json.dumps({"case": "text_metrics", "s": round(together, 3), "compile s": round(compiled, 2), **sizes, "alone s": alone})

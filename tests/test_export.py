@@ -137,7 +137,7 @@ def test_a_tokenizer_that_does_not_fit_its_model_is_refused(base, tmp_path):
     _, _, folder = base
     (tmp_path / "tokenizer.json").write_text((folder / "tokenizer.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps({"vocab_size": 100}))
-    with pytest.raises(cj.ConfigError, match="at most 100 tokens, as its config.json says; it has 270"):
+    with pytest.raises(cj.ConfigError, match="at most 100 tokens, as its config.json says; its ids need 270"):
         cj.sources.Text("kjv", cj.sources.Pretrained(str(tmp_path))).validate()
     with pytest.raises(cj.ConfigError, match="a model with a tokenizer.json"):
         cj.sources.Text("kjv", cj.sources.Pretrained(str(tmp_path / "none"))).validate()
