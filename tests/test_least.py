@@ -100,6 +100,25 @@ def test_five_sequences_lie_beyond_the_outer_quantiles_of_perplexity_and_fewer_w
         assert moved(make(name), TOKENS[name].least, 100)[name] > 2.4
 
 
+@pytest.mark.parametrize("side", ["below_range", "above_range"])
+def test_mass_outside_generation_0_s_range_is_told_from_its_noise_by_three_deviations_and_not_with_half_as_many(side):
+    """Where it doubles: one sequence in nineteen is said anew out of the commonest types alone, or out of all types evenly."""
+    around = noise.tables(TOKENS[side])
+    other = (
+        (lambda key, n: jax.random.randint(key, (n, 64), 0, 8))
+        if side == "below_range"
+        else (lambda key, n: jax.random.randint(key, (n, 64), 0, noise.TYPES))
+    )
+
+    def make(key, n, late):
+        a, b, c = jax.random.split(key, 3)
+        x = jnp.where((jax.random.uniform(a, (n, 1)) < 1 / 19) & bool(late), other(b, n), zipf(c, n))
+        return {side: TOKENS[side](x, jnp.ones(n), x, key, around)}
+
+    least = TOKENS[side].least
+    assert moved(make, least)[side] > 3 > moved(make, least // 2)[side]
+
+
 def test_copies_tell_text_of_which_a_quarter_is_training_blocks_and_not_with_half_as_many():
     """Two deviations of a difference, as `zipf_text.check_least`."""
     names = ("novel_4", "copied_50", "verbatim")
