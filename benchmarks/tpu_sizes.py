@@ -28,7 +28,7 @@ def main(size: Literal["125m", "1.3b", "2.7b", "6.7b"] = "125m", samples: int = 
     fixed = {"vocabulary": 50272, "block": 64, "context": 2048, "bos": 2, "dtype": "bfloat16", "remat": True}
     family = cj.families.Transformer.of("opt", **fixed, batch=batch, budget=cj.families.Epochs(5), **SIZES[size])
     prompts = {"prompts": cj.Prompts("real"), "decoding": cj.decoding.Beam(5)}
-    source = cj.sources.ZipfLanguage(50272, 64)
+    source = cj.sources.ZipfLanguage(50272, 64, order=1)
     return cj.Experiment(source, family, cj.regimes.Replace(), samples, 9, metrics=["perplexity", "distinct_2"], **prompts)
 
 

@@ -53,13 +53,13 @@ class Ancestral:
         """Logits [batch, vocabulary] as tokens are drawn from them, less the largest of each row; seen [batch, vocabulary]: tokens that were."""
         if seen is not None and self.repetition_penalty is not None:
             logits = penalise(logits, seen, self.repetition_penalty)
-        # Differences to the likeliest, so that no temperature is too low: at 1e-30 this is the argmax.
-        logits = (logits - jnp.max(logits, axis=-1, keepdims=True)) / self.temperature
-        return cut(logits, self.top_k, self.top_p, self.min_p)
+        return cut(scaled(logits, self.temperature, 1), self.top_k, self.top_p, self.min_p)
 
     def choose(self, key: Array, logits: Array, seen: Array | None = None) -> Array:
         """A token for every row of logits [batch, vocabulary]: int32 [batch]."""
-        return draw(key, self.processed(logits, seen))
+        whole = seen is None and self.top_k is None and self.top_p is None and self.min_p is None
+        columns = scaled(logits.T, self.temperature, 0) if whole else self.processed(logits, seen).T
+        return inverse_cdf(columns, jax.random.uniform(key, logits.shape[:1]))
 
 
 @struct
@@ -162,12 +162,9 @@ def cut(logits: Array, top_k: int | None, top_p: Array | float | None, min_p: Ar
     return logits
 
 
-def draw(key: Array, logits: Array) -> Array:
-    """One token a row, of logits whose largest is 0, by one uniform and the inverse of the cumulative distribution: int32 [batch].
-
-    Gumbel noise would need a random number for every token of the vocabulary.
-    """
-    return inverse_cdf(logits, jax.random.uniform(key, (logits.shape[0], 1)))
+def scaled(logits: Array, temperature: Any, axis: int) -> Array:
+    """Differences of logits to the largest along an axis over the temperature: none is too low; at 1e-30 this is the argmax."""
+    return (logits - jnp.max(logits, axis=axis, keepdims=True)) / temperature
 
 
 def likeliest(logits: Array) -> Array:
@@ -175,11 +172,15 @@ def likeliest(logits: Array) -> Array:
     batch, v = logits.shape
     side = side_of(v)
     if v % side:
-        return jnp.argmax(logits, axis=-1).astype(jnp.int32)
-    blocks = logits.reshape(batch, -1, side)
-    block = jnp.argmax(jnp.max(blocks, axis=2), axis=1)
-    row = jnp.take_along_axis(blocks, block[:, None, None], axis=1)[:, 0]
-    return (block * side + jnp.argmax(row, axis=1)).astype(jnp.int32)
+        return jnp.argmax(logits, axis=1).astype(jnp.int32)
+    blocks = logits.T.reshape(-1, side, batch)
+    block = jnp.argmax(jnp.max(blocks, axis=1), axis=0)
+    return (block * side + jnp.argmax(at(blocks, block), axis=0)).astype(jnp.int32)
+
+
+def at(x: Array, i: Array) -> Array:
+    """x [n, ..., batch] at i [batch] of the first axis: [..., batch]."""
+    return jnp.take_along_axis(x, i.reshape(*[1] * (x.ndim - 1), -1), axis=0)[0]
 
 
 def side_of(v: int) -> int:
@@ -190,25 +191,27 @@ def side_of(v: int) -> int:
 
 
 def inverse_cdf(logits: Array, uniform: Array) -> Array:
-    """The token at which the running sum of exp(logits) [batch, V] passes uniform [batch, 1] of the total: int32 [batch].
+    """The token at which the running sum of exp(logits) [V, batch] passes uniform [batch] of the total: int32 [batch].
 
-    The running sum goes in two levels of about √V: two short scans in place of one long one, and only one slice of the exponentials
-    is kept. A token of weight 0 is never drawn.
+    Gumbel noise would need a random number for every token. The running sum goes in two levels of about √V: two short scans in place
+    of one long one, and only one slice of the exponentials is kept. Sequences are columns: of a few rows of hidden states CPUs make
+    these logits in less time, and sum them in whole vectors. A token of weight 0 is never drawn.
     """
-    batch, v = logits.shape
+    v, batch = logits.shape
     side = side_of(v)
     slices = -(-v // side)
-    padded = logits if slices * side == v else jnp.pad(logits, ((0, 0), (0, slices * side - v)), constant_values=-jnp.inf)
-    blocks = padded.reshape(batch, slices, side)
-    sums = jnp.sum(jnp.exp(blocks), axis=-1)
-    coarse = jnp.cumsum(sums, axis=-1)
-    target = uniform * coarse[:, -1:]
-    block = jnp.minimum(jnp.sum(coarse <= target, axis=-1), slices - 1)
-    last = jnp.max(jnp.where(sums > 0, jnp.arange(slices), 0), axis=-1)
-    block = jnp.minimum(block, last)
-    before = jnp.where(block > 0, jnp.take_along_axis(coarse, jnp.maximum(block - 1, 0)[:, None], axis=1)[:, 0], 0.0)
-    row = jnp.exp(jnp.take_along_axis(blocks, block[:, None, None], axis=1)[:, 0])
-    fine = jnp.cumsum(row, axis=-1)
-    place = jnp.sum(fine <= (target - before[:, None]), axis=-1)
-    place = jnp.minimum(place, jnp.max(jnp.where(row > 0, jnp.arange(side), 0), axis=-1))
+    padded = logits if slices * side == v else jnp.pad(logits, ((0, slices * side - v), (0, 0)), constant_values=-jnp.inf)
+    blocks = padded.reshape(slices, side, batch)
+    sums = jnp.sum(jnp.exp(blocks), axis=1)
+    coarse = jnp.cumsum(sums, axis=0)
+    target = uniform * coarse[-1]
+    block = jnp.minimum(jnp.sum(coarse <= target, axis=0), last_above_0(sums))
+    before = jnp.where(block > 0, at(coarse, jnp.maximum(block - 1, 0)), 0.0)
+    row = jnp.exp(at(blocks, block))
+    place = jnp.minimum(jnp.sum(jnp.cumsum(row, axis=0) <= target - before, axis=0), last_above_0(row))
     return (block * side + place).astype(jnp.int32)
+
+
+def last_above_0(x: Array) -> Array:
+    """The last place of every column of x [n, batch] that is above 0: [batch]; 0 where none is."""
+    return jnp.max(jnp.where(x > 0, jnp.arange(len(x))[:, None], 0), axis=0)

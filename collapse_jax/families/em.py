@@ -212,10 +212,10 @@ def plus_plus(key: Array, x: Array, weight: Array, k: int) -> Array:
     The best of 2 + ⌊ln k⌋ draws each time, as scikit-learn has it. Where all samples are at a centre, it is repeated.
     """
     trials = 2 + int(math.log(k))
-    uniform = jax.random.uniform(key, (k, trials, 1))
+    uniform = jax.random.uniform(key, (k, trials))
 
     def drawn(mass: Array, u: Array) -> Array:
-        return x[:, inverse_cdf(jnp.broadcast_to(jnp.log(mass), (len(u), len(mass))), u)].T
+        return x[:, inverse_cdf(jnp.broadcast_to(jnp.log(mass)[:, None], (len(mass), len(u))), u)].T
 
     def add(i: Any, state: tuple[Array, Array]) -> tuple[Array, Array]:
         centres, least = state

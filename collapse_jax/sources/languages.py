@@ -37,7 +37,8 @@ class ZipfLanguage(Source):
     """Blocks of tokens int32 [n, block] whose ranks follow Zipf–Mandelbrot's law.
 
     order 1: tokens are independent, token i of rank i + 1; order 2: a Markov chain in which each token is followed by the
-    others in a ranking of its own, made from `seed`, and a block's first token is of the law itself.
+    others in a ranking of its own, made from `seed`, and a block's first token is of the law itself. vocabulary: at most 2^20, and
+    4,096 with order 2, whose rankings are a table of its square.
     """
 
     vocabulary: int = static(default=100)
@@ -50,9 +51,9 @@ class ZipfLanguage(Source):
     kind = "tokens"
 
     def validate(self) -> None:
-        whole("source.vocabulary", self.vocabulary, 2, 4096)
-        whole("source.block", self.block, 4, 2**16)
         choice("source.order", self.order, (1, 2))
+        whole("source.vocabulary", self.vocabulary, 2, 2**20 if self.order == 1 else 4096, f" with order {self.order}")
+        whole("source.block", self.block, 4, 2**16)
         whole("source.seed", self.seed, 0, 2**32 - 1)
         number("source.a", self.a, 0, 20)
         number("source.b", self.b, -1, 1e6, above=True)
