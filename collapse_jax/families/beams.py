@@ -107,7 +107,7 @@ def searched(key: Array, params: Any, shape: Shape, read: Array, new: int, rule:
     side = side_of(v)
     slices = -(-v // side)
     parts = parts_of(slices, side)
-    matrices = [part.T.astype(shape.dtype) for part in jnp.split(jnp.pad(matrix, ((0, slices * side - v), (0, 0))), parts)]
+    matrices = [part.astype(shape.dtype) for part in jnp.split(jnp.pad(matrix, ((0, slices * side - v), (0, 0))), parts)]
     there = (jnp.arange(slices * side) < v).reshape(parts, -1, side)
     whole, made = network.read(params, shape, read, kept=True)
     prompt = network.filled_cache(made, shape, c)
@@ -121,7 +121,7 @@ def searched(key: Array, params: Any, shape: Shape, read: Array, new: int, rule:
         score, text, lineage, seen, aside = state
         gains, tops, norms = [], [], []
         for part, real in zip(matrices, there, strict=True):
-            logits = jnp.matmul(h, part).astype(jnp.float32)
+            logits = jnp.matmul(h, part.T).astype(jnp.float32)
             logits = logits if slices * side == v else jnp.where(real.reshape(-1), logits, -jnp.inf)
             gains.append(logits.reshape(len(h), -1, side))
             tops.append(jnp.max(gains[-1], axis=2))
