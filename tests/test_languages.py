@@ -47,6 +47,8 @@ def test_blocks_follow_the_law_in_every_context(order):
         (ZipfMandelbrot(-1.0), "source.a"),
         (ZipfMandelbrot(1.0, -1.0), "source.b"),
         (ZipfLanguage(1), "source.vocabulary"),
+        (ZipfLanguage(4097), "4096 with order 2"),
+        (ZipfLanguage(2**20 + 1, order=1), "1048576 with order 1"),
         (ZipfLanguage(10, 1), "source.block"),
         (ZipfLanguage(10, order=3), "source.order"),
         (ZipfLanguage(10, a=float("nan")), "source.a"),
@@ -55,3 +57,13 @@ def test_blocks_follow_the_law_in_every_context(order):
 def test_laws_that_cannot_be_are_refused(source, field):
     with pytest.raises(cj.ConfigError, match=field):
         source.validate()
+
+
+def test_independent_tokens_can_be_of_a_pretrained_models_vocabulary():
+    source = ZipfLanguage(50272, 64, order=1)
+    source.validate()
+    blocks = np.asarray(source.draw(jax.random.key(0), 2000, source.load(None)))
+    p = source.law()
+    for rank in (0, 1, 9):
+        assert abs((blocks == rank).mean() - p[rank]) < 4 * np.sqrt(p[rank] / blocks.size)
+    assert 40_000 < blocks.max() < 50272

@@ -44,6 +44,15 @@ def test_a_model_in_parts_learns_the_same_within_rounding(done, label, apart):
         np.testing.assert_allclose(records[0][metric], records[1][metric], rtol=1e-4, err_msg=metric)
 
 
+def test_a_model_in_parts_writes_the_same_tokens(done):
+    """Greedy, beam and ancestral, of six prompts in float32: every token."""
+    made = done[1]["decoded"]
+    assert sorted(made) == sorted(f"{kind} {rule}" for kind in ("opt", "llama") for rule in ("Greedy", "Beam", "Ancestral"))
+    for name, (team, one) in made.items():
+        assert team == one and np.shape(one) == (6, 16), name
+        assert len({token for row in one for token in row[5:]}) > 5, name  # no model that says one thing only
+
+
 def test_every_way_of_training_and_decoding_works_in_parts(done):
     """bfloat16 rounds at 2^-8 of a loss near 4.6: perplexities of generation 0 within 1 %, and those of each sequence beside them."""
     (mine, theirs), _ = pair(done[0], "llama")

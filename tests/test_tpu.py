@@ -4,12 +4,16 @@ import importlib.util
 import json
 import os
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import pytest
 import yaml
+
+import collapse_jax as cj
 
 ROOT = Path(__file__).parents[1]
 TASK = ROOT / "tpu" / "lm_kjv.yaml"
@@ -34,6 +38,15 @@ def test_the_experiments_flags_are_ones_it_has(capsys):
     shown = capsys.readouterr().out
     task = yaml.safe_load(TASK.read_text())
     assert all(flag in shown for flag in re.findall(r"--[a-z]+", task["run"]))
+
+
+@pytest.mark.parametrize("size", ["125m", "1.3b", "2.7b", "6.7b"])
+def test_the_sizes_that_are_planned_for_slices_can_be_run(size):
+    file = runpy.run_path(str(ROOT / "benchmarks" / "tpu_sizes.py"))
+    e = cj.resolve(file["main"](size))  # raises ConfigError where `collapse plan` would
+    counts = {"125m": 125e6, "1.3b": 1316e6, "2.7b": 2652e6, "6.7b": 6658e6}
+    made = jax.eval_shape(lambda: e.family.init(jax.random.key(0), {}))
+    assert sum(leaf.size for leaf in jax.tree.leaves(made)) == pytest.approx(counts[size], rel=0.01)
 
 
 PARSE = """

@@ -56,38 +56,29 @@ def pick(x: Array, index: Array) -> Array:
     return jnp.take_along_axis(x, index.reshape(*index.shape, *[1] * (x.ndim - 2)), axis=1)
 
 
-def grown(x: Array, axis: int, w: int, more: int) -> Array:
-    """x, w parts along an axis, with `more` zeros behind each of them."""
-    parts = x.reshape(*x.shape[:axis], w, x.shape[axis] // w, *x.shape[axis + 1 :])
-    parts = jnp.pad(parts, [(0, more if i == axis + 1 else 0) for i in range(parts.ndim)])
-    return parts.reshape(*x.shape[:axis], x.shape[axis] + w * more, *x.shape[axis + 1 :])
-
-
 def attended(layer: Layer, x: Array, prompt: Any, own: Any, lineage: Array, t: Array, place: Array) -> tuple[Array, Any]:
     """One layer at step t of x [b * w, width], at position `place`; and the beams' own cache with it in it.
 
-    prompt: keys [b, kv, head, c] and values [b, kv, c, head], which all beams of a sequence read; own: keys [b, kv, head, w·T] and
-    values [b, kv, w·T, head] of every beam that was there at each of T steps. It is never reordered: a beam reads of it what its
-    lineage [b, w of now, w of then, T] says.
+    prompt: keys [b, kv, head, c] and values [b, kv, c, head], which all beams of a sequence read; own: keys [b, kv, head, T·w] and
+    values [b, kv, T·w, head] of every beam that was there at each of T steps. It is never reordered: a beam reads of it what its
+    lineage [b, w of now, T, w of then] says.
     """
-    s, (b, w, _, steps) = layer.shape, lineage.shape
+    s, (b, w, steps, _) = layer.shape, lineage.shape
     kv = s.kv_heads
     q, k, v = layer.project(x, jnp.broadcast_to(place, x.shape[:1]))
     fold = lambda y, order: jnp.transpose(y.reshape(b, w, kv, s.head), order)
-    (keys, values), (k, v) = own, (fold(k, (0, 2, 3, 1)).astype(own[0].dtype), fold(v, (0, 2, 1, 3)).astype(own[1].dtype))
-    for beam in range(w):  # in one piece each, which is done in place
-        keys = jax.lax.dynamic_update_slice_in_dim(keys, k[..., beam : beam + 1], beam * steps + t, 3)
-        values = jax.lax.dynamic_update_slice_in_dim(values, v[:, :, beam : beam + 1], beam * steps + t, 2)
+    keys = jax.lax.dynamic_update_slice_in_dim(own[0], fold(k, (0, 2, 3, 1)).astype(own[0].dtype), t * w, 3)
+    values = jax.lax.dynamic_update_slice_in_dim(own[1], fold(v, (0, 2, 1, 3)).astype(own[1].dtype), t * w, 2)
     q = jnp.swapaxes(q.reshape(b, w, kv, -1, s.head), 1, 2).reshape(b, kv, -1, s.head) * s.head**-0.5
-    mine = lineage[:, None, :, None]  # [b, 1, w, 1, w, T]
-    after = jnp.einsum("bkxd,bkdy->bkxy", q, keys).reshape(b, kv, w, -1, w, steps)
-    after = jnp.sum(jnp.where(mine, after, 0), axis=4).astype(jnp.float32)
+    mine = lineage[:, None, :, None]  # [b, 1, w, 1, T, w]
+    after = jnp.einsum("bkxd,bkdy->bkxy", q, keys).reshape(b, kv, w, -1, steps, w)
+    after = jnp.sum(jnp.where(mine, after, 0), axis=5).astype(jnp.float32)
     after = jnp.where(jnp.arange(steps) <= t, after, -jnp.inf).reshape(b, kv, -1, steps)
     before = jnp.einsum("bkxd,bkdl->bkxl", q, prompt[0]).astype(jnp.float32)
     most = jnp.maximum(jnp.max(before, axis=3), jnp.max(after, axis=3))[..., None]
     before, after = jnp.exp(before - most), jnp.exp(after - most)
     total = (jnp.sum(before, axis=3) + jnp.sum(after, axis=3))[..., None]
-    spread = jnp.where(mine, after.astype(x.dtype).reshape(b, kv, w, -1, 1, steps), 0).reshape(b, kv, -1, w * steps)
+    spread = jnp.where(mine, after.astype(x.dtype).reshape(b, kv, w, -1, steps, 1), 0).reshape(b, kv, -1, steps * w)
     mixed = jnp.einsum("bkxl,bkld->bkxd", before.astype(x.dtype), prompt[1])
     mixed = mixed + jnp.einsum("bkxy,bkyd->bkxd", spread, values)
     mixed = (mixed / total).astype(x.dtype)
@@ -142,32 +133,32 @@ def searched(key: Array, params: Any, shape: Shape, read: Array, new: int, rule:
             value, chosen = jax.lax.top_k(value + jnp.where(over, NEVER, 0.0), w)
             parent, token, text = (pick(x, chosen) for x in (parent, token, text))
             aside = (*aside[:3], aside[3] & improvable(value, aside, t + 1, new, rule))
-        lineage = pick(lineage, parent).at[..., t].set(jnp.eye(w, dtype=bool), mode="drop")
+        lineage = pick(lineage, parent)
         if seen is not None:
             seen = pick(seen, parent).at[jnp.arange(b)[:, None], jnp.arange(w), token].set(True)
         return value, text, lineage, seen, aside
 
     def step(carry: Any, t: Array) -> Any:
         own, state = carry
+        lineage = state[2].at[:, :, t].set(jnp.eye(w, dtype=bool))
         token = jax.lax.dynamic_index_in_dim(state[1], t, 2, keepdims=False).reshape(-1)
         x, kept = outer.embed(token, c + t), []
         for layer, before, mine in zip(layers, prompt, own, strict=True):
-            x, mine = attended(layer, x, before, mine, state[2], t, c + t)
+            x, mine = attended(layer, x, before, mine, lineage, t, c + t)
             kept.append(mine)
-        return (tuple(kept), choose(t + 1, outer.norm(x), state)), None
+        return (tuple(kept), choose(t + 1, outer.norm(x), (*state[:2], lineage, *state[3:]))), None
 
     blank = jnp.full((b, 1, new), 0 if rule.end is None else rule.end, jnp.int32)
     aside = jnp.full((b, w), NEVER), jnp.repeat(blank, w, axis=1), jnp.zeros((b, w), bool), jnp.ones(b, bool)
     stage = max(STEPS, -(-(new - 1) // STAGES))
-    state = choose(jnp.int32(0), whole[:, -1], (jnp.zeros((b, 1)), blank, jnp.zeros((b, 1, w, stage), bool), seen, aside))
-    own: Any = network.empty_cache(shape, b, 0)
+    state = choose(jnp.int32(0), whole[:, -1], (jnp.zeros((b, 1)), blank, jnp.zeros((b, 1, 0, w), bool), seen, aside))
+    own = network.empty_cache(shape, b, 0)
     for start in range(0, new - 1, stage):
-        # Attention reads all of it: it grows by a few steps at a time.
-        own = tuple((grown(keys, 3, w, stage), grown(values, 2, w, stage)) for keys, values in own)
-        if start:
-            lineage = grown(state[2], 3, 1, stage).at[..., start].set(jnp.eye(w, dtype=bool))
-            state = (*state[:2], lineage, *state[3:])
-        (own, state), _ = jax.lax.scan(step, (own, state), jnp.arange(start, min(start + stage, new - 1)))
+        # Attention reads all of it: it grows by a few steps at a time, to lengths that CPUs' vectors divide.
+        own = network.longer(own, (start + stage) * w)
+        lineage = jnp.pad(state[2], ((0, 0), (0, 0), (0, stage), (0, 0)))
+        steps = jnp.arange(start, min(start + stage, new - 1))
+        (own, state), _ = jax.lax.scan(step, (own, (*state[:2], lineage, *state[3:])), steps)
     return state[1][:, 0] if rule.end is None else state[4][1][:, 0]
 
 

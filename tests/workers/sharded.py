@@ -8,8 +8,10 @@ from pathlib import Path
 
 import jax
 import numpy as np
+from jax.sharding import NamedSharding
 
 import collapse_jax as cj
+from collapse_jax import sharding
 from collapse_jax.engine.work import Settings, Work
 from collapse_jax.struct import replace
 
@@ -52,8 +54,31 @@ def across(text: str) -> dict[str, list[str]]:
     return {name: sorted(kinds) for name, kinds in found.items()}
 
 
+def decoded() -> dict[str, list[list[list[int]]]]:
+    """By family and rule, the tokens of the same float32 model in parts on two devices and whole on one."""
+    made, sizes = {}, {"vocabulary": 101, "block": 16, "layers": 2, "width": 64, "heads": 2}
+    rules = [cj.decoding.Greedy(), cj.decoding.Beam(3), cj.decoding.Ancestral(top_k=20, repetition_penalty=1.3)]
+    mesh = jax.make_mesh((2,), (sharding.AXIS,), axis_types=(jax.sharding.AxisType.Auto,), devices=jax.devices()[:2])
+    families = {"opt": {}, "llama": {"kv_heads": 1, "bos": 0}}
+    for kind, more in families.items():
+        family = cj.families.Transformer.of(kind, **sizes, **more)
+        params = jax.tree.map(lambda x: 8 * x, family.init(jax.random.key(0), {}))  # a model that knows what it wants
+        prompts = jax.random.randint(jax.random.key(1), (6, 5), 0, 101)
+        for rule in rules:
+
+            def write(params, family=family, rule=rule, prompts=prompts):
+                return family.generate(jax.random.key(2), params, prompts, 11, rule)
+
+            one = jax.jit(write)(params)
+            with jax.set_mesh(mesh):
+                cut = jax.tree.map(lambda x: jax.device_put(x, NamedSharding(mesh, sharding.spec(x.shape, 2))), params)
+                team = jax.jit(write)(cut)
+            made[f"{kind} {type(rule).__name__}"] = [np.asarray(tokens).tolist() for tokens in (team, one)]
+    return made
+
+
 def main() -> None:
-    found, made = {}, experiments()
+    found, made = {"decoded": decoded()}, experiments()
     for label, e in made.items():
         for name, settings in {"team": {"fsdp": 2}, "one": {"devices": 1, "parallelism": "jit"}}.items():
             run = cj.run(e, chains=3, out=OUT / f"{label} {name}", **settings)
