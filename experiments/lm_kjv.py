@@ -2,9 +2,9 @@
 
 Claim: replace ends worse than accumulate in held-out perplexity; real data each generation does not decay.
 Command: collapse run experiments/lm_kjv.py --chains 4
-Hardware and time: 2 CPU cores (AMD EPYC), 6 min 41 s with a warm compile cache; `collapse demo` runs a smaller one.
-Expect: mean perplexity, generations 0 … 5: replace 77 98 112 122 130 139; accumulate at the same budget 77 89 96 99 101 102;
-10 % real 77 96 108 114 119 121; other real blocks each generation 77 77 77 75 76 75.
+Hardware and time: two cores of an AMD EPYC (Zen 4), 11 min 20 s; `collapse demo` runs a smaller one.
+Seen (2026-11-26): mean perplexity of four chains, generations 0 … 5: replace 77 97 111 121 129 138; accumulate at the same budget 77 88 95 98 101
+102; 10 % real 77 95 107 113 116 120; other real blocks each generation 77 76 77 76 77 75; replace with the filter 77 97 112 125 135 145.
 """
 
 from typing import Literal

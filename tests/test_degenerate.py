@@ -12,6 +12,8 @@ from collapse_jax.metrics.neighbours import nearest_squares, radii
 from collapse_jax.metrics.registry import KINDS, REGISTERED, of_kind
 from collapse_jax.metrics.sequences import perplexity_quantiles
 
+pytestmark = pytest.mark.usefixtures("lightly")
+
 N, BLOCK = 64, 80  # a block holds the 50-token stretches that are looked for
 KEY = jax.random.key(0)
 METRICS = [(kind, name) for kind in KINDS for name in sorted(chosen.of_kind(kind))]

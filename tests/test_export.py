@@ -12,6 +12,8 @@ from collapse_jax.families import Epochs, Transformer
 from collapse_jax.sources.tokenizers import load_codec, pieces_of
 from collapse_jax.struct import replace
 
+pytestmark = pytest.mark.usefixtures("lightly")
+
 WORDS = "the cat sat on the mat and the dog ran far away from home to see two cats\n"
 
 

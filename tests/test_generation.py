@@ -10,6 +10,8 @@ import pytest
 from collapse_jax.decoding import Ancestral, Beam, Greedy
 from collapse_jax.families import Transformer
 
+pytestmark = pytest.mark.usefixtures("lightly")
+
 FAMILY = Transformer(vocabulary=5, block=6, layers=1, width=8, heads=2)
 PARAMS = jax.tree.map(lambda x: 40 * x, FAMILY.init(jax.random.key(0), {}))
 PROMPTS = jnp.asarray([[1, 2], [3, 0], [4, 4]])

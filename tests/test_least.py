@@ -13,6 +13,8 @@ from collapse_jax.metrics.registry import of_kind
 from collapse_jax.metrics.sequences import QUANTILES
 from collapse_jax.sources import GaussianGrid, Normal
 
+pytestmark = pytest.mark.usefixtures("lightly")
+
 POINTS, TOKENS = of_kind("points"), of_kind("tokens")
 KEY = jax.random.key(0)
 

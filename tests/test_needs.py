@@ -14,6 +14,8 @@ from collapse_jax.engine.work import Settings, Work
 from collapse_jax.metrics import chosen
 from collapse_jax.metrics.registry import REGISTERED
 
+pytestmark = pytest.mark.usefixtures("lightly")
+
 KEY = jax.random.key(0)
 CENTRES = ((0.0, 0.0), (7.0, 0.0), (0.0, 7.0), (7.0, 7.0))
 

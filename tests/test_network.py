@@ -9,6 +9,8 @@ import pytest
 
 from collapse_jax.families import Transformer, network
 
+pytestmark = pytest.mark.usefixtures("lightly")
+
 VOCABULARY, LENGTH = 11, 8
 SMALL = {"vocabulary": VOCABULARY, "block": LENGTH, "layers": 2, "width": 16, "heads": 2}
 FAMILIES = {

@@ -12,6 +12,8 @@ import collapse_jax as cj
 from collapse_jax.engine.lock import RunLock
 from collapse_jax.struct import replace, struct
 
+pytestmark = pytest.mark.usefixtures("lightly")
+
 BASE = cj.Experiment(cj.sources.Normal(1), cj.families.Gaussian(1), cj.regimes.Replace(), 20, 4)
 
 

@@ -12,6 +12,8 @@ from collapse_jax.cli import main
 from collapse_jax.engine.streaming import overlapped, stream
 from collapse_jax.struct import replace
 
+pytestmark = pytest.mark.usefixtures("lightly")
+
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):

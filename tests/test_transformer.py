@@ -10,6 +10,8 @@ from collapse_jax.data import Slots
 from collapse_jax.families import Epochs, Steps, Transformer
 from collapse_jax.struct import replace
 
+pytestmark = pytest.mark.usefixtures("lightly")
+
 SMALL = {"vocabulary": 12, "block": 8, "layers": 1, "width": 32, "heads": 2, "batch": 4}
 
 

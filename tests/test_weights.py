@@ -12,6 +12,8 @@ from collapse_jax.metrics.fidelity import projection, spread
 from collapse_jax.metrics.registry import of_kind
 from collapse_jax.sources import EightGaussians
 
+pytestmark = pytest.mark.usefixtures("lightly")
+
 KEY = jax.random.key(0)
 PRESENT = ("recall", "coverage", "knn_kl", "mode_count")  # a weight says there or not
 RELATIVE = ("frechet", "frechet_pca", "mmd_sq", "energy_distance_all")  # a share of the whole; twice is no second draw

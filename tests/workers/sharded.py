@@ -77,13 +77,21 @@ def decoded() -> dict[str, list[list[list[int]]]]:
     return made
 
 
+def lightly(label: str) -> None:
+    """Programs of all but the plain model without the compiler's costlier passes."""
+    jax.config.update("jax_disable_most_optimizations", label != "plain")
+
+
 def main() -> None:
+    lightly("decoded")
     found, made = {"decoded": decoded()}, experiments()
     for label, e in made.items():
+        lightly(label)
         for name, settings in {"team": {"fsdp": 2}, "one": {"devices": 1, "parallelism": "jit"}}.items():
             run = cj.run(e, chains=3, out=OUT / f"{label} {name}", **settings)
             params = jax.tree.leaves(run.params(generation=0))
             np.savez(OUT / f"{label} {name}.npz", *[np.asarray(x) for x in params])
+    lightly("plain")
     work = Work([made["plain"]], Settings(chains=3, fsdp=2), jax.devices())
     work.load()
     chains = work.begin(work.groups[0])
