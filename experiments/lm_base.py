@@ -63,12 +63,26 @@ def protocol(family: Any, scale: Scale, dataset: str, files: str, samples: int, 
     return cj.Experiment(source, family, cj.regimes.Replace(), size, generations, **{**fixed, **more})
 
 
-def check(dataset: str, files: str, samples: int, scale: Scale) -> None:
-    """Refuse what cannot be used before a base is pretrained for it: files that no data set reads, too few samples for METRICS."""
-    if files and (dataset or ("wikitext2" if scale == "paper" else "kjv")) == "kjv":
+def check(dataset: str, files: str, samples: int, scale: Scale, share: float = 0.0, beams: int = 1, **counts: int) -> None:
+    """Refuse what cannot be used before a base is pretrained for it: texts that cannot be read, numbers out of range.
+
+    share: of original data, or another share; counts: other numbers by the names of their flags, each at least 1.
+    """
+    dataset = dataset or ("wikitext2" if scale == "paper" else "kjv")
+    if files and dataset == "kjv":
         raise cj.ConfigError("files", files, "given with --dataset text_files or wikitext2: the King James Bible needs none")
     if samples:
         enough(samples)
+    for name, count in {**counts, "beams": beams}.items():
+        least = 0 if name == "generations" else 1
+        if count < least:
+            raise cj.ConfigError(name, count, f"a whole number of at least {least}")
+    if not 0 <= share <= 1:
+        raise cj.ConfigError("original", share, "a share from 0 to 1")
+    if dataset != "kjv" and scale != "paper":  # where no base is pretrained
+        source = cj.sources.Text(dataset, cj.sources.Bytes(), BLOCK, files=(files,) if files else ())
+        source.validate()
+        source.splits()
 
 
 def enough(samples: int) -> int:
@@ -85,7 +99,19 @@ def with_original(share: float) -> Any:
 
 def conclusion(run: cj.Run) -> str:
     """Perplexities and diversity by arm, and the figure of perplexity by generation."""
-    return f"{table(run)}\nfigure: {lines(run)}"
+    return f"{told(run)}\n{table(run)}\nfigure: {lines(run)}"
+
+
+def told(run: cj.Run) -> str:
+    """What published replications differ in, arm by arm, as run.json has it."""
+    words = []
+    for number, e in enumerate(run.experiments):
+        family, source = e.family, e.source
+        recipe = {name: getattr(family, name) for name in ("budget", "select", "evaluations", "loss_from", "learning_rate")}
+        rest = {"start": e.start, "decoding": e.decoding, "prompts": e.prompts, "regime": e.regime, "block": source.block}
+        fields = {**rest, "remainder": source.remainder, **recipe}
+        words.append(f"{e.label or number}: " + ", ".join(f"{name}={value}" for name, value in fields.items()))
+    return "\n".join(words)
 
 
 def blocks_in(source: Any) -> int:

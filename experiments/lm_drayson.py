@@ -42,7 +42,7 @@ def main(
         epochs: Passes of a fit.
         top_k: Of sampling.
     """
-    check(dataset, files, samples, scale)
+    check(dataset, files, samples, scale, generations=generations, epochs=epochs, top_k=top_k)
     block = 512 if scale == "paper" else 2 * BLOCK
     fields = {"block": block, "loss_from": block // 2, "budget": cj.families.Epochs(epochs), "warmup": 0.0, **RECIPES[scale]}
     family = model(scale, weights, "gpt2", **fields)

@@ -46,7 +46,7 @@ def main(
         epochs: Passes of a fit.
         temperature: Of sampling.
     """
-    check(dataset, files, samples, scale)
+    check(dataset, files, samples, scale, generations=generations, epochs=epochs)
     recipe = {"learning_rate": 3e-3, "warmup": 0.2, "budget": cj.families.Epochs(epochs), "loss_from": 0}
     if weights:
         families = [model(scale, weights, "llama", block=BLOCK, **recipe)]

@@ -43,7 +43,7 @@ def main(
         original: Share of original data in the second regime.
         beams: Width of the search.
     """
-    check(dataset, files, samples, scale)
+    check(dataset, files, samples, scale, share=original, beams=beams, generations=generations, epochs=epochs)
     if not weights and not SIZES[scale]:
         raise cj.ConfigError("weights", "nothing", "at --scale paper: folders or hub names of pretrained models")
     families = [protocol_family(scale, name, epochs) for name in weights]

@@ -150,8 +150,12 @@ def test_a_tokenizer_that_does_not_fit_its_model_is_refused(base, tmp_path):
 
 
 def test_pieces_of_both_kinds_of_tokenizers():
-    assert pieces_of(["Ġthe", "Ċ", "</s>"]) == [b" the", b"\n", b"</s>"]
-    assert pieces_of(["▁the", "<0x0A>", "é"]) == [b" the", b"\n", "é".encode()]
+    assert pieces_of(["Ġthe", "Ċ", "</s>"], True) == [b" the", b"\n", b"</s>"]
+    assert pieces_of(["Ġthe", "<｜begin▁of▁text｜>"], True) == [
+        b" the",
+        "<｜begin▁of▁text｜>".encode(),
+    ]  # its decoder says, not a name
+    assert pieces_of(["▁the", "<0x0A>", "é"], False) == [b" the", b"\n", "é".encode()]
 
 
 def test_parts_and_remainders_of_a_text(files):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from collapse_jax.decoding import Ancestral, Beam, Greedy
+from collapse_jax.errors import ConfigError
 from collapse_jax.families import Transformer
 
 pytestmark = pytest.mark.usefixtures("lightly")
@@ -85,3 +86,29 @@ def test_a_huge_repetition_penalty_forbids_what_was_said():
         FAMILY.generate(jax.random.key(0), flat, jnp.zeros((50, 1), jnp.int32), 4, Ancestral(0.05, repetition_penalty=1e6))
     )
     assert all(len(set(row[1:])) == 4 for row in tokens)
+
+
+def test_ancestral_draws_end_behind_an_end_token():
+    """The tokens before it are those of draws without one, from the same key; behind it there is nothing else."""
+    prompts = jnp.tile(PROMPTS, (20, 1))
+    free, ended = (
+        np.asarray(FAMILY.generate(jax.random.key(3), PARAMS, prompts, 4, Ancestral(3.0, end=e)))[:, 2:] for e in (None, 2)
+    )
+    stopped = 0
+    for a, b in zip(free, ended, strict=True):
+        first = int(np.argmax(a == 2)) if 2 in a else 4
+        np.testing.assert_array_equal(a[:first], b[:first])
+        assert (b[first:] == 2).all()
+        stopped += first < 3
+    assert 5 < stopped < 60
+
+
+@pytest.mark.parametrize("call", [FAMILY.logits, FAMILY.losses, FAMILY.loss, FAMILY.features])
+def test_what_the_network_cannot_read_is_refused(call):
+    """Its positions are 7: six tokens behind the start token, and one more that is predicted only."""
+    whole = 7 if call in (FAMILY.losses, FAMILY.loss) else 6
+    assert np.isfinite(call(PARAMS, jnp.zeros((2, whole), jnp.int32))).all()
+    with pytest.raises(ConfigError, match=rf"tokens = \(2, {whole + 1}\): at most {whole} a row: this model has 7 positions"):
+        call(PARAMS, jnp.zeros((2, whole + 1), jnp.int32))
+    with pytest.raises(ConfigError, match="tokens = from 0 to 5: tokens from 0 to 4"):
+        call(PARAMS, jnp.asarray([[0, 5]]))

@@ -55,12 +55,25 @@ def test_every_experiment_asks_for_what_can_be_run(module, arms, base):
 
 
 @pytest.mark.parametrize("module", [lm_nature, lm_decoding, lm_drayson, lm_scale, lm_gerstgrasser])
-def test_what_cannot_be_used_is_refused_before_a_base_is_pretrained(module, monkeypatch):
+def test_what_cannot_be_used_is_refused_before_a_base_is_pretrained(module, monkeypatch, tmp_path):
     monkeypatch.setattr(lm_base, "pretrained_base", lambda *_: pytest.fail("pretrained a base"))
     with pytest.raises(cj.ConfigError, match="files = words.txt: given with --dataset text_files or wikitext2"):
         module.main(files="words.txt")
     with pytest.raises(cj.ConfigError, match="samples = 64: at least 128"):
         module.main(samples=64)
+    with pytest.raises(cj.ConfigError, match="epochs = 0: a whole number of at least 1"):
+        module.main(epochs=0)
+    with pytest.raises(cj.ConfigError, match="generations = -1: a whole number of at least 0"):
+        module.main(generations=-1)
+    (tmp_path / "latin.txt").write_bytes("Ä".encode("latin-1") * 100)
+    for dataset, files, words in (
+        ("text_files", str(tmp_path / "latin.txt"), "not UTF-8"),
+        ("text_files", "", "one file or more"),
+        ("wikitext2", str(tmp_path / "nowhere"), "a folder or zip that can be read"),
+        ("no_such_set", "", "no_such_set"),
+    ):
+        with pytest.raises(cj.ConfigError, match=words):
+            module.main(dataset=dataset, files=files)
 
 
 @pytest.mark.parametrize("module", [lm_nature, lm_decoding, lm_scale])
@@ -82,7 +95,8 @@ def test_the_headline_experiment_runs_and_draws_its_figures(tmp_path):
     run = cj.run(grid, chains=2, out=tmp_path / "run")
     assert run.finished and not run.failures.height
     said = lm_nature.conclusion(run)
-    for words in ("no original data: perplexity by generation", "10 % original data", "looping", "2 chains"):
+    settings = ("decoding=Beam(width=2", "remainder=drop", "select=best", "evaluations=1", "loss_from=1", "start=base")
+    for words in ("no original data: perplexity by generation", "10 % original data", "looping", "2 chains", *settings):
         assert words in said
     for name in ("perplexity_by_generation", "histograms_under_generation_0"):
         assert (run.folder / "figures" / f"{name}.png").stat().st_size > 5000

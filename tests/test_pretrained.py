@@ -134,6 +134,33 @@ def test_a_missing_shard_is_named(tmp_path, golden):
         Transformer.from_pretrained(tmp_path)
 
 
+def test_a_whole_file_is_read_before_an_index(tmp_path, golden):
+    """As transformers does: shards of an older export do not take its place. The tokenizer goes with the weights."""
+    _, family, params, _ = golden
+    old, folder = tmp_path / "old", tmp_path / "model"
+    pretrained.save(family, jax.tree.map(lambda x: x + 1, params), old, shard=9000)
+    pretrained.save(family, params, folder)
+    for file in (*old.glob("model-*"), old / "model.safetensors.index.json"):
+        shutil.copy(file, folder)
+    (folder / "tokenizer.json").write_text("{}")
+    again, same = Transformer.from_pretrained(folder)
+    for mine, theirs in zip(jax.tree.leaves(same), jax.tree.leaves(params), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+    again.save_pretrained(same, tmp_path / "next")
+    assert (tmp_path / "next" / "tokenizer.json").read_text() == "{}"
+
+
+def test_parts_of_different_widths_are_named(tmp_path):
+    from safetensors.numpy import load_file, save_file
+
+    folder = copied(tmp_path)
+    tensors = load_file(folder / "model.safetensors")
+    name = next(name for name in tensors if name.endswith("k_proj.weight"))
+    save_file({**tensors, name: tensors[name][:, :-1].copy()}, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(cj.ConfigError, match="of one width"):
+        Transformer.from_pretrained(folder)
+
+
 def test_files_that_are_none_are_refused(tmp_path, monkeypatch):
     for broken, words in (("config.json", "a model's configuration in JSON"), ("model.safetensors", "a whole safetensors file")):
         folder = copied(tmp_path / broken)

@@ -96,3 +96,9 @@ def test_half_a_surrogate_pair_is_replaced(tmp_path):
 def test_files_are_found_again_from_another_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert Text("text_files", Bytes(), 8, ("a.txt",)).files == (str(tmp_path / "a.txt"),)
+
+
+def test_a_byte_order_mark_is_no_text(tmp_path):
+    (tmp_path / "a.txt").write_bytes(b"\xef\xbb\xbfone\ntwo\n")
+    (tmp_path / "b.jsonl").write_bytes(b'\xef\xbb\xbf{"text": "three"}\n')
+    assert [list(examples(tmp_path / name)) for name in ("a.txt", "b.jsonl")] == [["one\ntwo\n"], ["three\n"]]

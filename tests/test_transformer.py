@@ -114,3 +114,18 @@ def test_what_cannot_be_trained_is_refused_by_name(change, field):
     assert error.value.field == field
     with pytest.raises(cj.ConfigError, match="decoding.top_k"):
         cj.resolve(cj.varied(good, decoding=cj.decoding.Ancestral(top_k=257)))
+
+
+def test_dropout_of_embeddings_alone_is_applied():
+    blocks = Slots.of(jax.random.randint(jax.random.key(0), (16, 8), 0, 12), 0)
+    losses = [
+        float(fitted(Transformer(**SMALL, budget=Steps(3), dropout=0.0, embedding_dropout=rate), blocks)[1]["train_loss"])
+        for rate in (0.0, 0.9)
+    ]
+    assert abs(losses[0] - losses[1]) > 1e-3
+
+
+@pytest.mark.parametrize("scaling", [("yarn", 2.0), ("linear",), ("linear", 0.0), {"linear": 2.0}, ("llama3", 8.0)])
+def test_rotary_scalings_that_are_none_are_refused(scaling):
+    with pytest.raises(cj.ConfigError, match="family.rope_scaling = .*numbers above 0"):
+        Transformer.of("llama", **SMALL, rope_scaling=scaling).check_network()

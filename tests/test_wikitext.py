@@ -71,3 +71,25 @@ def test_what_is_no_wikitext_is_refused_in_one_line(tmp_path, monkeypatch):
     monkeypatch.setattr(wikitext.urllib.request, "urlopen", offline)
     with pytest.raises(cj.ConfigError, match="it cannot be downloaded here .no network"):
         cj.sources.Text("wikitext2", cj.sources.Bytes(), 16, data_dir=str(tmp_path / "p")).load(None)
+
+
+def test_files_are_those_whose_names_have_the_split_as_a_word(tmp_path):
+    folder = written(tmp_path / "raw", ("train", "test"))
+    for name in ("latest.txt", "a_test.txt", "training.raw", ".wiki.train.raw", "wiki.test.tokens"):
+        (folder / name).write_text("another text")
+    (folder / "wiki.validation.raw").write_text(TEXTS["valid"])
+    assert wikitext.contents(folder) == TEXTS
+    with zipfile.ZipFile(tmp_path / "mac.zip", "w") as archive:
+        for name, text in TEXTS.items():
+            archive.writestr(f"wikitext-2-raw/wiki.{name}.raw", text)
+            archive.writestr(f"__MACOSX/wikitext-2-raw/._wiki.{name}.raw", b"\x00\xff")
+    assert wikitext.contents(tmp_path / "mac.zip") == TEXTS
+    beside = written(tmp_path / "beside", ("valid",))
+    (beside / "whole.zip").write_bytes((tmp_path / "mac.zip").read_bytes())
+    assert wikitext.contents(beside) == TEXTS
+
+
+def test_a_byte_order_mark_and_windows_line_ends_are_no_text(tmp_path):
+    folder = written(tmp_path / "raw")
+    (folder / "wiki.train.raw").write_bytes(b"\xef\xbb\xbf" + TEXTS["train"].replace("\n", "\r\n").encode())
+    assert wikitext.contents(folder) == TEXTS

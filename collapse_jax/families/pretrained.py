@@ -75,6 +75,10 @@ def read_params(place: Path, family: Transformer, architecture: str) -> Any:
     def one(names: tuple[str, ...], kernel: bool, skip: int) -> Any:
         parts = [tensors_of.get(name) for name in names]
         parts = [part.T if kernel and architecture != "gpt2" else part for part in parts]
+        if len({part.shape[:-1] for part in parts}) > 1:
+            raise ConfigError(
+                f"{WEIGHTS}: {names[0]}", [part.shape for part in parts], f"of one width, as {', '.join(names[1:])}"
+            )
         return (np.concatenate(parts, axis=-1) if len(parts) > 1 else parts[0])[skip:]
 
     def leaf(path: Any, spec: Any) -> Any:
@@ -103,7 +107,9 @@ class Tensors:
     def __init__(self, place: Path):
         self.place, self.opened, self.read = place, dict[Path, Any](), set[str]()
         files: dict[str, Path] = {}
-        if (place / INDEX).is_file():
+        if (place / WEIGHTS).is_file():  # before an index, as transformers looks for them
+            files = dict.fromkeys(self.open(place / WEIGHTS).keys(), place / WEIGHTS)
+        elif (place / INDEX).is_file():
             try:
                 files = {name: place / file for name, file in json.loads((place / INDEX).read_text())["weight_map"].items()}
             except (ValueError, KeyError, TypeError, AttributeError):
@@ -111,11 +117,9 @@ class Tensors:
             for path in sorted(set(files.values())):
                 if not path.is_file():
                     raise ConfigError("weights", path, f"there: {INDEX} names it")
-        elif not (place / WEIGHTS).is_file():
+        else:
             allowed = f"a folder with {WEIGHTS} or {INDEX}; other formats: open and save it with transformers"
             raise ConfigError("weights", place, allowed)
-        else:
-            files = dict.fromkeys(self.open(place / WEIGHTS).keys(), place / WEIGHTS)
         bare = lambda name: name.removeprefix("model.").removeprefix("transformer.").removeprefix("decoder.")
         self.files, self.full = files, {bare(name): name for name in files}
 
@@ -164,7 +168,11 @@ def digest(folder: str | Path) -> str:
     found = hashlib.sha256()
     if not Path(folder).is_dir():
         raise ConfigError("family.weights", folder, "the folder of a model, as when the run was started")
-    for path in sorted(found_path for found_path in Path(folder).iterdir() if found_path.suffix in (".json", ".safetensors")):
+    for path in sorted(
+        found_path
+        for found_path in Path(folder).iterdir()
+        if found_path.suffix in (".json", ".safetensors") and found_path.is_file()
+    ):
         with path.open("rb") as file:
             found.update(path.name.encode() + hashlib.file_digest(file, "sha256").digest())
     return found.hexdigest()
@@ -173,7 +181,9 @@ def digest(folder: str | Path) -> str:
 def save(family: Transformer, params: Any, folder: str | Path, tokenizer: str | None = None, shard: int = SHARD) -> None:
     """Write config.json and model.safetensors (or shards of at most `shard` bytes and their index), which transformers opens.
 
-    A start token of the model's own becomes the vocabulary's last token, and `bos_token_id`. tokenizer: content of tokenizer.json.
+    A start token of the model's own becomes the vocabulary's last token, and `bos_token_id`: as the vocabulary's token transformers may also
+    predict it, which this package never does, so that losses there are a little higher (export with loss_from > 0, or `bos`, is exact).
+    tokenizer: content of tokenizer.json (None: that of the folder that the family was read from, if any).
     Raises ConfigError where the network is none of the published architectures, OSError where nothing can be written.
     """
     from safetensors.numpy import save as packed
@@ -195,6 +205,9 @@ def save(family: Transformer, params: Any, folder: str | Path, tokenizer: str | 
         total = sum(x.nbytes for part in parts for x in part.values())
         write_whole(place / INDEX, json.dumps({"metadata": {"total_size": total}, "weight_map": weight_map}, indent=1).encode())
     write_whole(place / "config.json", json.dumps(configuration(family, name), indent=1).encode())
+    own = Path(family.weights or "") / "tokenizer.json"
+    if tokenizer is None and family.weights and own.is_file():
+        tokenizer = own.read_text(encoding="utf-8")
     if tokenizer:
         write_whole(place / "tokenizer.json", tokenizer.encode())
 

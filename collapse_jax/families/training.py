@@ -28,8 +28,8 @@ class Trained:
     rate, leaves; b1, b2, eps: Adam's (Kingma & Ba 2015, algorithm 1), leaves; schedule: "cosine" or "constant" after the
     warm-up; decay: "decoupled" (AdamW) or "l2" (added to the gradient, as PyTorch's Adam does); budget: Epochs(n) or Steps(n);
     accumulate: slices that a batch's gradient is summed over (None: the family's own choice).
-    select: "last" parameters of a fit, or the "best" on validation data out of `evaluations` looks; patience: stop after so
-    many looks without a better one (None: never).
+    select: "last" parameters of a fit, or the "best" on validation data out of `evaluations` looks (or some more, where steps do not
+    divide evenly); patience: stop after so many looks without a better one (None: never).
     A training set's fractional weights say how often a sample is drawn; empty slots never are.
     """
 

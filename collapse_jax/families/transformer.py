@@ -141,6 +141,13 @@ class Transformer(Trained, Family):
             allowed = f"at most {self.block - (before + new - 1 - self.places)}: this model has {self.places} positions"
             raise ConfigError("family.block", self.block, allowed + (f", and prompts of {prompt}" if prompt else ""))
 
+    def check_read(self, tokens: Any, more: int = 0) -> None:
+        """Raise ConfigError where tokens [N, L], of which the network reads L + more behind a start token, cannot be read."""
+        check_tokens("tokens", tokens, self.vocabulary)
+        most = self.places - (self.start is not None) - more
+        if self.positions == "learned" and tokens.shape[1] > most:
+            raise ConfigError("tokens", tokens.shape, f"at most {most} a row: this model has {self.places} positions")
+
     def check_network(self) -> None:
         """Raise ConfigError where a field of the network cannot be used."""
         for name in ("vocabulary", "block", "layers", "width", "heads", "mlp", "test_blocks"):
@@ -166,6 +173,12 @@ class Transformer(Trained, Family):
             number("family.embedding_dropout", self.embedding_dropout, 0, 0.99)
         number("family.norm_eps", self.norm_eps, 0, 1, above=True)
         number("family.rope_theta", self.rope_theta, 1)
+        sizes = {"linear": 1, "llama3": 4}
+        kind, *rest = self.rope_scaling if isinstance(self.rope_scaling, tuple) and self.rope_scaling else ("linear", 1.0)
+        good = isinstance(self.rope_scaling, tuple) and len(rest) == sizes.get(kind, 0)
+        if not good or not all(isinstance(x, int | float) and x > 0 for x in rest):
+            kinds = '(), ("linear", factor) or ("llama3", factor, low, high, original), numbers above 0'
+            raise ConfigError("family.rope_scaling", repr(self.rope_scaling), kinds)
         whole("family.loss_from", self.loss_from, 0, self.block - 1, ", the places of a block")
         if self.bos is not None:
             whole("family.bos", self.bos, 0, self.vocabulary - 1, ", the vocabulary's tokens")
@@ -210,12 +223,14 @@ class Transformer(Trained, Family):
         return 2.0 * length * (s.layers * inside + s.vocabulary * s.width) + 2.0 * s.layers * attended
 
     def losses(self, params: Any, tokens: Array) -> Array:
-        """Negative log-likelihood of the tokens [N, L] from loss_from on: float32 [N, L - loss_from], nats."""
+        """Negative log-likelihood of the tokens [N, L] from loss_from on: float32 [N, L - loss_from], nats. Raises ConfigError as `logits` does."""
+        self.check_read(tokens, -1)
         h, targets = self.predicted(params, tokens)
         return nll(h, network.output(params, self.shape), targets).reshape(len(tokens), -1)
 
     def loss(self, params: Any, tokens: Array, key: Array | None = None) -> Array:
-        """Mean negative log-likelihood of tokens [N, L], nats a token; with dropout where a key is given."""
+        """Mean negative log-likelihood of tokens [N, L], nats a token; with dropout where a key is given. Raises ConfigError as `logits` does."""
+        self.check_read(tokens, -1)
         h, targets = self.predicted(params, tokens, key)
         return weighted_nll(h, network.output(params, self.shape), targets, jnp.full(len(targets), 1 / len(targets)))
 
@@ -223,7 +238,7 @@ class Transformer(Trained, Family):
         """See `training.Trained`; train_loss is in nats a token."""
 
         def loss(params: Any, blocks: Array, noise: Array) -> Array:
-            return self.loss(params, blocks, noise if self.dropout else None)
+            return self.loss(params, blocks, noise if max(self.shape.dropout, self.shape.embedding_dropout) > 0 else None)
 
         def validation(params: Any) -> Array:
             return jnp.mean(self.losses(params, held_out(shared, self.test_blocks, "validation")))
@@ -274,13 +289,16 @@ class Transformer(Trained, Family):
     def logits(self, params: Any, tokens: Array) -> Array:
         """Logits of the token after each of tokens [batch, length], behind the start token where there is one.
 
-        float32 [batch, length, vocabulary].
+        float32 [batch, length, vocabulary]. Raises ConfigError where they are more than the learned positions, or none of the vocabulary
+        (where they are known: not under jit).
         """
+        self.check_read(tokens)
         h = network.hidden(params, self.shape, self.started(tokens))[:, -tokens.shape[1] :]
         return jnp.matmul(h, network.output(params, self.shape).T.astype(h.dtype)).astype(jnp.float32)
 
     def features(self, params: Any, tokens: Array) -> Array:
-        """The last hidden state of every sequence of tokens [n, L], which has read all of it: float32 [n, width]."""
+        """The last hidden state of every sequence of tokens [n, L], which has read all of it: float32 [n, width]. See `logits`."""
+        self.check_read(tokens)
         return network.hidden(params, self.shape, self.started(tokens))[:, -1].astype(jnp.float32)
 
     def measure(self, key: Array, params: Any, samples: Slots | None, shared: Shared) -> dict[str, Array]:
@@ -307,13 +325,18 @@ def check_call(prompts: Any, n: Any, decoding: Any, vocabulary: int) -> None:
     if not isinstance(decoding, Ancestral | Greedy | Beam):
         raise ConfigError("decoding", repr(decoding), "Ancestral, Greedy or Beam for a language model")
     whole("n", n, 0)
-    shape = getattr(prompts, "shape", None)
-    if shape is None or len(shape) != 2 or not shape[0] or not jnp.issubdtype(prompts.dtype, jnp.integer):
+    check_tokens("prompts", prompts, vocabulary)
+
+
+def check_tokens(field: str, tokens: Any, vocabulary: int) -> None:
+    """Raise ConfigError where they are no whole numbers [batch, length] of the vocabulary, as far as they are known."""
+    shape = getattr(tokens, "shape", None)
+    if shape is None or len(shape) != 2 or not shape[0] or not jnp.issubdtype(tokens.dtype, jnp.integer):
         raise ConfigError(
-            "prompts", shape if shape is not None else repr(prompts), "an array of whole numbers [batch, length], one row or more"
+            field, shape if shape is not None else repr(tokens), "an array of whole numbers [batch, length], one row or more"
         )
-    if not isinstance(prompts, jax.core.Tracer) and shape[1]:
-        known = np.asarray(prompts)
+    if not isinstance(tokens, jax.core.Tracer) and shape[1]:
+        known = np.asarray(tokens)
         low, high = int(known.min()), int(known.max())
         if low < 0 or high >= vocabulary:
-            raise ConfigError("prompts", f"from {low} to {high}", f"tokens from 0 to {vocabulary - 1}")
+            raise ConfigError(field, f"from {low} to {high}", f"tokens from 0 to {vocabulary - 1}")

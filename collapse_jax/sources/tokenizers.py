@@ -62,7 +62,8 @@ class BPE:
 class Pretrained:
     """The tokenizer.json of a model's folder, read as it is; its vocabulary is that of the model's config.json, if there is one.
 
-    Special tokens are never added to a text: blocks are cut from its tokens alone.
+    Special tokens are never added to a text: blocks are cut from its tokens alone. Every line is tokenised by itself, with the newline at
+    its end, as data sets whose rows are lines are (WikiText): tokens never run over the end of a line, and SentencePiece's begin each with "▁".
     """
 
     folder: str = static(default="")
@@ -73,11 +74,11 @@ class Pretrained:
     @property
     def vocabulary(self) -> int:
         """Number of different tokens, those included that only pad the model's matrices."""
-        return read_folder(self.folder)[1]
+        return read_folder(self.folder, stamp(self.folder))[1]
 
     def validate(self) -> None:
         """Raise ConfigError where there is no tokenizer, or the model has fewer tokens than it."""
-        size, vocabulary = read_folder(self.folder)
+        size, vocabulary = read_folder(self.folder, stamp(self.folder))
         if size > vocabulary:
             raise ConfigError(
                 "source.tokenizer", self.folder, f"of at most {vocabulary} tokens, as its config.json says; its ids need {size}"
@@ -87,9 +88,15 @@ class Pretrained:
         return load_codec(Path(self.folder) / "tokenizer.json", self.vocabulary, padded=True)
 
 
+def stamp(folder: str) -> tuple[Any, ...]:
+    """When a folder's tokenizer.json and config.json were last written, and their sizes; None for one that is not there."""
+    files = [Path(folder) / name for name in ("tokenizer.json", "config.json")]
+    return tuple((file.stat().st_mtime_ns, file.stat().st_size) if file.is_file() else None for file in files)
+
+
 @functools.lru_cache(maxsize=16)
-def read_folder(folder: str) -> tuple[int, int]:
-    """The largest id of a folder's tokenizer plus 1, and tokens of its model. Raises ConfigError where there is no tokenizer."""
+def read_folder(folder: str, stamp: tuple[Any, ...]) -> tuple[int, int]:
+    """The largest id of a folder's tokenizer plus 1, and tokens of its model; read once for a `stamp`. Raises ConfigError without a tokenizer."""
     codec = load_codec(Path(folder) / "tokenizer.json", None, "source.tokenizer", "the folder of a model with a tokenizer.json")
     size = len(codec.pieces)
     try:
@@ -124,7 +131,8 @@ class BPECodec:
         self.tokenizer = tokenizer
         last = max(tokenizer.get_vocab().values(), default=-1)  # ids may leave gaps
         names = [tokenizer.id_to_token(i) or "" for i in range(last + 1)]
-        self.pieces = pieces_of(names) + [b""] * (size - len(names))
+        decoder = json.dumps(json.loads(tokenizer.to_str())["decoder"])
+        self.pieces = pieces_of(names, '"ByteLevel"' in decoder) + [b""] * (size - len(names))
 
     def encode(self, text: str) -> np.ndarray:
         """int32 [tokens]."""
@@ -144,9 +152,9 @@ def decoded(pieces: list[bytes], tokens: Any) -> str:
     return b"".join(pieces[int(t)] for t in tokens).decode(errors="replace")
 
 
-def pieces_of(names: list[str]) -> list[bytes]:
+def pieces_of(names: list[str], byte_level: bool) -> list[bytes]:
     """The bytes of every token: of byte-level BPE, or of SentencePiece's kind, where "▁" is a space and <0x0A> a byte."""
-    if any("▁" in name for name in names):
+    if not byte_level:
         one = lambda name: bytes([int(name[3:5], 16)]) if BYTE.fullmatch(name) else name.replace("▁", " ").encode()
         return [one(name) for name in names]
     to_byte = {c: b for b, c in byte_characters().items()}

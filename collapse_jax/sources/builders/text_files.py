@@ -64,7 +64,7 @@ def hashed_split(text: str) -> str:
 def examples(file: Path) -> Iterator[str]:
     """The texts of one file. Raises ConfigError for a missing file, another kind of file, or a line that is no record."""
     try:
-        content = file.read_text(encoding="utf-8")
+        content = file.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
         raise ConfigError("source.files", file, f"readable text files ({reason})") from None

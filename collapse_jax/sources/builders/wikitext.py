@@ -2,6 +2,7 @@
 
 import http.client
 import io
+import re
 import urllib.request
 import zipfile
 import zlib
@@ -21,7 +22,7 @@ ENDINGS = (".raw", ".tokens", ".txt")
 class WikiText2(tfds.core.GeneratorBasedBuilder):
     """One example per line that is not blank, as the raw version has it: {"text"} (Merity et al. 2016; CC BY-SA).
 
-    place: a folder with files whose names hold train, valid and test and end in .raw, .tokens or .txt, or with a zip of them; the
+    place: a folder with files whose names hold the words train, valid and test and end in .raw, .tokens or .txt, or with a zip of them; the
     zip itself; or None: it is downloaded.
     """
 
@@ -49,7 +50,7 @@ def contents(place: Path | None) -> dict[str, str]:
     texts = {}
     for name, content in read(place).items():
         try:
-            texts[name] = content.decode("utf-8")
+            texts[name] = content.decode("utf-8-sig").replace("\r\n", "\n")
         except UnicodeDecodeError:
             raise ConfigError("source.files", f"{place}: {name}", "text in UTF-8") from None
         if not texts[name].strip():
@@ -66,12 +67,13 @@ def read(place: Path | None) -> dict[str, bytes]:
         if place is None:
             return unzipped(io.BytesIO(downloaded()))
         if place.is_dir():
-            files = sorted(file for file in place.iterdir() if file.name.endswith(ENDINGS))
-            found = {name: file.read_bytes() for file in reversed(files) for name in SPLITS if name in file.name}
+            found = {
+                split: (place / name).read_bytes() for split, name in chosen([file.name for file in place.iterdir()]).items()
+            }
             zips = sorted(place.glob("*.zip"))
-            return found if found or not zips else unzipped(zips[0])
+            return found if "train" in found or not zips else unzipped(zips[0])
         return unzipped(place)
-    except (OSError, zipfile.BadZipFile, zlib.error) as error:
+    except (OSError, zipfile.BadZipFile, zlib.error, RuntimeError) as error:  # the last: a zip with a password
         reason = getattr(error, "strerror", None) or str(error)
         raise ConfigError("source.files", place, f"a folder or zip that can be read ({reason})") from None
 
@@ -79,8 +81,21 @@ def read(place: Path | None) -> dict[str, bytes]:
 def unzipped(file: Any) -> dict[str, bytes]:
     """The bytes of every split in a zip."""
     with zipfile.ZipFile(file) as archive:
-        names = [name for name in archive.namelist() if name.endswith(ENDINGS)]
-        return {split: archive.read(name) for name in names for split in SPLITS if split in Path(name).name}
+        return {split: archive.read(name) for split, name in chosen(archive.namelist()).items()}
+
+
+def chosen(names: list[str]) -> dict[str, str]:
+    """The file of every split: one whose name has the split as a word of its own; .raw before .tokens before .txt, then by name."""
+    found: dict[str, str] = {}
+    for ending in ENDINGS:
+        for name in sorted(names):
+            file = Path(name).name
+            words = set(re.split("[^a-z]+", file.lower()))
+            if file.endswith(ending) and not file.startswith("."):
+                for split, whole in SPLITS.items():
+                    if words & {split, whole}:
+                        found.setdefault(split, name)
+    return found
 
 
 def downloaded() -> bytes:
