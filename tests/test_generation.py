@@ -9,7 +9,7 @@ import pytest
 
 from collapse_jax.decoding import Ancestral, Beam, Greedy
 from collapse_jax.errors import ConfigError
-from collapse_jax.families import Transformer
+from collapse_jax.families import Transformer, generation
 
 pytestmark = pytest.mark.usefixtures("lightly")
 
@@ -112,3 +112,15 @@ def test_what_the_network_cannot_read_is_refused(call):
         call(PARAMS, jnp.zeros((2, whole + 1), jnp.int32))
     with pytest.raises(ConfigError, match="tokens = from 0 to 5: tokens from 0 to 4"):
         call(PARAMS, jnp.asarray([[0, 5]]))
+
+
+def test_how_many_are_decoded_at_a_time_is_bounded_by_their_cache():
+    seven = {"vocabulary": 32000, "layers": 32, "width": 4096, "heads": 32, "hidden": 11008, "block": 2048, "context": 2048}
+    shape = Transformer.of("llama", **seven, bos=1).shape
+    each = 2 * 32 * 4096 * 2048
+    assert generation.batch_size(shape, 2048, Ancestral()) == generation.MOST // each == 2
+    assert generation.batch_size(shape, 2048, Beam(5)) == 1 and generation.batch_size(shape, 64, Beam(5)) == generation.MOST // (
+        each // 32 * 5
+    )
+    small = Transformer.of("opt", vocabulary=50272, layers=12, width=768, heads=12, block=64, context=128).shape
+    assert generation.batch_size(small, 128, Beam(5)) == 38 and generation.batch_size(small, 128, Ancestral()) > 32

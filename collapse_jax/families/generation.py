@@ -11,6 +11,9 @@ from collapse_jax.families.network import Shape
 
 Array = jax.Array
 CACHE = 2**20  # numbers: sequences are decoded so many at a time that their cache stays in a core's own memory
+MOST = (
+    2**30
+)  # numbers: what the cache of all sequences that are decoded at a time has at most, unless that of a single one is larger
 PLACES = 32  # positions: the cache has room for multiples of so many
 
 
@@ -40,14 +43,15 @@ def continued(
 
 
 def batch_size(shape: Shape, length: int, decoding: Any) -> int:
-    """How many sequences are decoded at a time, from 16 to 64; for a beam, see `beams.together`.
+    """How many sequences are decoded at a time, from 16 to 64; for a beam, see `beams.together`; fewer where their cache had over MOST numbers.
 
     Few enough for their cache to stay near, but many enough for the weights to be read for no less than they weigh.
     """
+    each = 2 * shape.layers * shape.kv_heads * shape.head * length
     if isinstance(decoding, Beam):
-        return beams.together(shape, decoding.width)
+        return min(beams.together(shape, decoding.width), max(1, MOST // (each * decoding.width)))
     weights = shape.vocabulary * shape.width + 2 * shape.layers * shape.width * (2 * shape.heads * shape.head + shape.hidden)
-    return min(64, max(16, max(CACHE, weights) // (2 * shape.layers * shape.kv_heads * shape.head * length)))
+    return min(64, max(16, max(CACHE, weights) // each), max(1, MOST // each))
 
 
 def logits_of(h: Array, matrix: Array) -> Array:
