@@ -143,8 +143,9 @@ def penalise(logits: Array, seen: Array, penalty: Array | float) -> Array:
 def cut(logits: Array, top_k: int | None, top_p: Array | float | None, min_p: Array | float | None = None) -> Array:
     """Logits with all but the k likeliest, then all but the nucleus of mass p, then what is too far from the likeliest, made impossible.
 
-    Ties at the k-th place are all kept; the nucleus is the fewest likeliest tokens whose mass reaches p (Holtzman et al. 2020);
-    min_p keeps tokens of at least that share of the likeliest one's probability (Nguyen et al. 2024).
+    Ties at the k-th place and at the nucleus's edge are all kept (transformers keeps some of the latter); the nucleus is the fewest
+    likeliest tokens whose mass reaches p (Holtzman et al. 2020); min_p keeps tokens of at least that share of the likeliest one's
+    probability (Nguyen et al. 2024).
     """
     if top_k is not None and top_k < logits.shape[-1]:
         least = jax.lax.top_k(logits, top_k)[0][..., -1:]

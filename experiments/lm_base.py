@@ -107,9 +107,21 @@ def told(run: cj.Run) -> str:
     words = []
     for number, e in enumerate(run.experiments):
         family, source = e.family, e.source
-        recipe = {name: getattr(family, name) for name in ("budget", "select", "evaluations", "loss_from", "learning_rate")}
+        names = (
+            "budget",
+            "select",
+            "evaluations",
+            "test_blocks",
+            "loss_from",
+            "batch",
+            "learning_rate",
+            "schedule",
+            "warmup",
+            "final_rate",
+        )
+        recipe = {name: getattr(family, name) for name in (*names, "dropout", "embedding_dropout", "dtype", "weights")}
         rest = {"start": e.start, "decoding": e.decoding, "prompts": e.prompts, "regime": e.regime, "block": source.block}
-        fields = {**rest, "remainder": source.remainder, **recipe}
+        fields = {**rest, "remainder": source.remainder, "dataset": source.dataset, "tokenizer": source.tokenizer, **recipe}
         words.append(f"{e.label or number}: " + ", ".join(f"{name}={value}" for name, value in fields.items()))
     return "\n".join(words)
 

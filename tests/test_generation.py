@@ -10,6 +10,7 @@ import pytest
 from collapse_jax.decoding import Ancestral, Beam, Greedy
 from collapse_jax.errors import ConfigError
 from collapse_jax.families import Transformer, generation
+from collapse_jax.struct import replace
 
 pytestmark = pytest.mark.usefixtures("lightly")
 
@@ -110,6 +111,12 @@ def test_what_the_network_cannot_read_is_refused(call):
     assert np.isfinite(call(PARAMS, jnp.zeros((2, whole), jnp.int32))).all()
     with pytest.raises(ConfigError, match=rf"tokens = \(2, {whole + 1}\): at most {whole} a row: this model has 7 positions"):
         call(PARAMS, jnp.zeros((2, whole + 1), jnp.int32))
+    with pytest.raises(ConfigError, match=r"tokens = \(2, 0\): at least 1 a row"):
+        call(PARAMS, jnp.zeros((2, 0), jnp.int32))
+    later = replace(FAMILY, loss_from=3)
+    if call in (FAMILY.losses, FAMILY.loss):
+        with pytest.raises(ConfigError, match=r"tokens = \(2, 3\): at least 4 a row"):
+            getattr(later, call.__name__)(PARAMS, jnp.zeros((2, 3), jnp.int32))
     with pytest.raises(ConfigError, match="tokens = from 0 to 5: tokens from 0 to 4"):
         call(PARAMS, jnp.asarray([[0, 5]]))
 

@@ -146,7 +146,14 @@ def test_a_whole_file_is_read_before_an_index(tmp_path, golden):
     again, same = Transformer.from_pretrained(folder)
     for mine, theirs in zip(jax.tree.leaves(same), jax.tree.leaves(params), strict=True):
         np.testing.assert_array_equal(mine, theirs)
+    for other in ("model_ema.safetensors", "model-mine.safetensors"):
+        (tmp_path / "next").mkdir(exist_ok=True)
+        (tmp_path / "next" / other).write_bytes(b"mine")
     again.save_pretrained(same, tmp_path / "next")
+    assert len(list((tmp_path / "next").glob("model*.safetensors"))) == 3  # files of others stay
+    begun = replace(again, bos=5)
+    begun.save_pretrained(same, tmp_path / "begun")
+    assert Transformer.from_pretrained(tmp_path / "begun")[0].bos == 5
     assert (tmp_path / "next" / "tokenizer.json").read_text() == "{}"
 
 

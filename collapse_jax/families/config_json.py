@@ -156,14 +156,15 @@ def configuration(family: Transformer, architecture: str) -> dict[str, Any]:
     s = family.shape
     names = {v: k for k, v in {"gelu_new": "gelu", "gelu": "gelu_exact", "relu": "relu", "silu": "silu"}.items()}
     vocabulary, bos = s.vocabulary + s.own_start, s.vocabulary if s.own_start else family.bos
+    kept = kept_tokens(family) | ({} if bos is None else {"bos_token_id": bos})
     common = {
         "architectures": [CLASSES[architecture]],
         "model_type": architecture,
         "vocab_size": vocabulary,
-        "bos_token_id": bos,
+        "bos_token_id": None,
         "eos_token_id": None,
         "pad_token_id": None,
-        **kept_tokens(family),
+        **kept,
         "tie_word_embeddings": s.tied,
         "torch_dtype": "float32",
     }

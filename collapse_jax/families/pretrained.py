@@ -18,6 +18,7 @@ from collapse_jax.families.transformer import Transformer
 from collapse_jax.files import write_whole
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+OWN = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors|model\.safetensors\.index\.json")
 SHARD = 5 * 10**9  # bytes of one file, at most
 FLOATS = ("F64", "F32", "F16", "BF16")
 IDLE = re.compile(r"(^lm_head\.weight|rotary_emb\.inv_freq|attn\.(masked_)?bias)$")  # tensors that say nothing of their own
@@ -49,7 +50,7 @@ def found(folder: str | Path) -> Path:
     """The folder of a model: as given, or downloaded from the hub. Raises ConfigError where there is none."""
     if not isinstance(folder, str | Path) or not str(folder):
         raise ConfigError("weights", repr(folder), "a folder with config.json and model.safetensors, or a hub name")
-    place = Path(folder)
+    place = Path(folder).expanduser()
     if (place / "config.json").is_file():
         return place
     allowed = "a folder with config.json and model.safetensors"
@@ -196,8 +197,6 @@ def save(family: Transformer, params: Any, folder: str | Path, tokenizer: str | 
             parts.append({})
         parts[-1][tensor] = value
     files = [WEIGHTS] if len(parts) == 1 else [f"model-{i + 1:05d}-of-{len(parts):05d}.safetensors" for i in range(len(parts))]
-    for old in {*place.glob("model*.safetensors"), place / INDEX} - {place / file for file in files}:
-        old.unlink(missing_ok=True)  # of another layout, which would be read instead
     for file, part in zip(files, parts, strict=True):
         write_whole(place / file, packed(part, metadata={"format": "pt"}))
     if len(parts) > 1:
@@ -210,6 +209,9 @@ def save(family: Transformer, params: Any, folder: str | Path, tokenizer: str | 
         tokenizer = own.read_text(encoding="utf-8")
     if tokenizer:
         write_whole(place / "tokenizer.json", tokenizer.encode())
+    for old in place.iterdir():  # of another layout, which would be read instead
+        if OWN.fullmatch(old.name) and old.name not in files + [INDEX] * (len(files) > 1):
+            old.unlink()
 
 
 def tensors(family: Transformer, params: Any, architecture: str) -> Iterator[tuple[str, np.ndarray]]:

@@ -142,8 +142,11 @@ class Transformer(Trained, Family):
             raise ConfigError("family.block", self.block, allowed + (f", and prompts of {prompt}" if prompt else ""))
 
     def check_read(self, tokens: Any, more: int = 0) -> None:
-        """Raise ConfigError where tokens [N, L], of which the network reads L + more behind a start token, cannot be read."""
+        """Raise ConfigError where tokens [N, L], of which the network reads L + more behind a start token, cannot be read, or predict none."""
         check_tokens("tokens", tokens, self.vocabulary)
+        least = 1 if more == 0 else self.loss_from + 1
+        if tokens.shape[1] < least:
+            raise ConfigError("tokens", tokens.shape, f"at least {least} a row")
         most = self.places - (self.start is not None) - more
         if self.positions == "learned" and tokens.shape[1] > most:
             raise ConfigError("tokens", tokens.shape, f"at most {most} a row: this model has {self.places} positions")

@@ -131,8 +131,10 @@ class BPECodec:
         self.tokenizer = tokenizer
         last = max(tokenizer.get_vocab().values(), default=-1)  # ids may leave gaps
         names = [tokenizer.id_to_token(i) or "" for i in range(last + 1)]
-        decoder = json.dumps(json.loads(tokenizer.to_str())["decoder"])
-        self.pieces = pieces_of(names, '"ByteLevel"' in decoder) + [b""] * (size - len(names))
+        spec = json.loads(tokenizer.to_str())
+        self.pieces = pieces_of(names, '"ByteLevel"' in json.dumps(spec["decoder"] or spec["pre_tokenizer"])) + [b""] * (
+            size - len(names)
+        )
 
     def encode(self, text: str) -> np.ndarray:
         """int32 [tokens]."""

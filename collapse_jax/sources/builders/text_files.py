@@ -20,7 +20,7 @@ class TextFiles(tfds.core.GeneratorBasedBuilder):
     name says so, a digest of each example sends 5 % to validation and 5 % to test, whatever else is in the files.
     """
 
-    VERSION = tfds.core.Version("1.0.0")
+    VERSION = tfds.core.Version("1.0.1")
 
     def __init__(self, *, files: Sequence[str | Path] = (), **kwargs: Any):
         self.files = [Path(file) for file in files]

@@ -26,7 +26,7 @@ class WikiText2(tfds.core.GeneratorBasedBuilder):
     zip itself; or None: it is downloaded.
     """
 
-    VERSION = tfds.core.Version("1.0.0")
+    VERSION = tfds.core.Version("1.0.1")
 
     def __init__(self, *, place: str | Path | None = None, **kwargs: Any):
         self.place = None if place is None else Path(place)
