@@ -26,11 +26,14 @@ REGIMES = {
 @contextlib.contextmanager
 def lightly_compiled():
     """Without the compiler's costlier passes, for programs that hardly run."""
+    # Programs compiled before, or in here, must not meet the others: the same draw would differ in its last bits.
     jax.config.update("jax_disable_most_optimizations", True)
+    jax.clear_caches()
     try:
         yield
     finally:
         jax.config.update("jax_disable_most_optimizations", False)
+        jax.clear_caches()
 
 
 def runs_and_resumes(source: Any, family: Any, metric: str, folder: Path) -> None:
