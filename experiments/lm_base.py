@@ -20,6 +20,21 @@ BLOCK, VOCABULARY = 64, 1024  # of the protocol at the tiny and small scales
 LEAST = 128  # blocks, for METRICS
 PART = 0.7  # of the King James Bible's training text, for the base; the protocol runs on the rest
 FEW = ["looping", "perplexity_q05", "perplexity_q50", "perplexity_q95"]
+RECIPE = (  # fields of a family in which published replications differ
+    *(
+        "budget",
+        "select",
+        "evaluations",
+        "test_blocks",
+        "loss_from",
+        "batch",
+        "learning_rate",
+        "schedule",
+        "warmup",
+        "final_rate",
+    ),
+    *("dropout", "embedding_dropout", "dtype", "weights"),
+)
 METRICS = ["perplexity", "perplexity_se", "distinct_2", "rep_4", "rare_words", *FEW]
 SIZES = {"tiny": {"layers": 2, "width": 128, "heads": 4}, "small": {"layers": 4, "width": 256, "heads": 8}}
 
@@ -79,7 +94,7 @@ def check(dataset: str, files: str, samples: int, scale: Scale, share: float = 0
             raise cj.ConfigError(name, count, f"a whole number of at least {least}")
     if not 0 <= share <= 1:
         raise cj.ConfigError("original", share, "a share from 0 to 1")
-    if dataset != "kjv" and scale != "paper":  # where no base is pretrained
+    if dataset != "kjv" and scale != "paper":  # there nothing is pretrained, and the text is read soon anyway
         source = cj.sources.Text(dataset, cj.sources.Bytes(), BLOCK, files=(files,) if files else ())
         source.validate()
         source.splits()
@@ -107,19 +122,7 @@ def told(run: cj.Run) -> str:
     words = []
     for number, e in enumerate(run.experiments):
         family, source = e.family, e.source
-        names = (
-            "budget",
-            "select",
-            "evaluations",
-            "test_blocks",
-            "loss_from",
-            "batch",
-            "learning_rate",
-            "schedule",
-            "warmup",
-            "final_rate",
-        )
-        recipe = {name: getattr(family, name) for name in (*names, "dropout", "embedding_dropout", "dtype", "weights")}
+        recipe = {name: getattr(family, name) for name in RECIPE}
         rest = {"start": e.start, "decoding": e.decoding, "prompts": e.prompts, "regime": e.regime, "block": source.block}
         fields = {**rest, "remainder": source.remainder, "dataset": source.dataset, "tokenizer": source.tokenizer, **recipe}
         words.append(f"{e.label or number}: " + ", ".join(f"{name}={value}" for name, value in fields.items()))

@@ -11,9 +11,7 @@ from collapse_jax.families.network import Shape
 
 Array = jax.Array
 CACHE = 2**20  # numbers: sequences are decoded so many at a time that their cache stays in a core's own memory
-MOST = (
-    2**30
-)  # numbers: what the cache of all sequences that are decoded at a time has at most, unless that of a single one is larger
+MOST = 2**30  # numbers: the cache of all sequences that are decoded at a time, at most, unless one alone has more
 PLACES = 32  # positions: the cache has room for multiples of so many
 
 

@@ -77,9 +77,8 @@ def read_params(place: Path, family: Transformer, architecture: str) -> Any:
         parts = [tensors_of.get(name) for name in names]
         parts = [part.T if kernel and architecture != "gpt2" else part for part in parts]
         if len({part.shape[:-1] for part in parts}) > 1:
-            raise ConfigError(
-                f"{WEIGHTS}: {names[0]}", [part.shape for part in parts], f"of one width, as {', '.join(names[1:])}"
-            )
+            shapes = [part.shape for part in parts]
+            raise ConfigError(f"{WEIGHTS}: {names[0]}", shapes, f"of one width, as {', '.join(names[1:])}")
         return (np.concatenate(parts, axis=-1) if len(parts) > 1 else parts[0])[skip:]
 
     def leaf(path: Any, spec: Any) -> Any:
@@ -169,11 +168,8 @@ def digest(folder: str | Path) -> str:
     found = hashlib.sha256()
     if not Path(folder).is_dir():
         raise ConfigError("family.weights", folder, "the folder of a model, as when the run was started")
-    for path in sorted(
-        found_path
-        for found_path in Path(folder).iterdir()
-        if found_path.suffix in (".json", ".safetensors") and found_path.is_file()
-    ):
+    files = [path for path in Path(folder).iterdir() if path.suffix in (".json", ".safetensors") and path.is_file()]
+    for path in sorted(files):
         with path.open("rb") as file:
             found.update(path.name.encode() + hashlib.file_digest(file, "sha256").digest())
     return found.hexdigest()

@@ -132,9 +132,8 @@ class BPECodec:
         last = max(tokenizer.get_vocab().values(), default=-1)  # ids may leave gaps
         names = [tokenizer.id_to_token(i) or "" for i in range(last + 1)]
         spec = json.loads(tokenizer.to_str())
-        self.pieces = pieces_of(names, '"ByteLevel"' in json.dumps(spec["decoder"] or spec["pre_tokenizer"])) + [b""] * (
-            size - len(names)
-        )
+        byte_level = '"ByteLevel"' in json.dumps(spec["decoder"] or spec["pre_tokenizer"])
+        self.pieces = pieces_of(names, byte_level) + [b""] * (size - len(names))
 
     def encode(self, text: str) -> np.ndarray:
         """int32 [tokens]."""

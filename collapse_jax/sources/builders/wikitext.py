@@ -67,9 +67,8 @@ def read(place: Path | None) -> dict[str, bytes]:
         if place is None:
             return unzipped(io.BytesIO(downloaded()))
         if place.is_dir():
-            found = {
-                split: (place / name).read_bytes() for split, name in chosen([file.name for file in place.iterdir()]).items()
-            }
+            names = chosen([file.name for file in place.iterdir()])
+            found = {split: (place / name).read_bytes() for split, name in names.items()}
             zips = sorted(place.glob("*.zip"))
             return found if "train" in found or not zips else unzipped(zips[0])
         return unzipped(place)
