@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from collapse_jax.errors import ConfigError
@@ -61,3 +63,17 @@ def choice(field: str, value: Any, options: Iterable[Any]) -> None:
 def shown(value: Any) -> Any:
     """The value as an error line shows it: text in quotes, so that "5" is told from 5."""
     return repr(value) if isinstance(value, str) else value
+
+
+def check_tokens(field: str, tokens: Any, vocabulary: int) -> None:
+    """Raise ConfigError where they are no whole numbers [batch, length] of the vocabulary, as far as they are known."""
+    shape = getattr(tokens, "shape", None)
+    if shape is None or len(shape) != 2 or not shape[0] or not jnp.issubdtype(tokens.dtype, jnp.integer):
+        raise ConfigError(
+            field, shape if shape is not None else repr(tokens), "an array of whole numbers [batch, length], one row or more"
+        )
+    if not isinstance(tokens, jax.core.Tracer) and shape[1]:
+        known = np.asarray(tokens)
+        low, high = int(known.min()), int(known.max())
+        if low < 0 or high >= vocabulary:
+            raise ConfigError(field, f"from {low} to {high}", f"tokens from 0 to {vocabulary - 1}")

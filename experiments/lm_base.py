@@ -139,28 +139,16 @@ def pretrained_base(architecture: str, size: dict[str, int], epochs: int = 8) ->
 
     Blocks are twice as long as the protocol's: it reads a block as a prompt and writes another behind it.
     """
-    recipe = {"architecture": architecture, **size, "block": 2 * BLOCK, "vocabulary": VOCABULARY, "epochs": epochs, "part": PART}
-    digest = hashlib.sha256(json.dumps([recipe, cj.__version__]).encode()).hexdigest()[:12]
+    fields: dict[str, Any] = {"vocabulary": VOCABULARY, "block": 2 * BLOCK, "context": 2 * BLOCK, **size}
+    fields |= {"learning_rate": 2e-3, "warmup": 0.1, "final_rate": 0.05, "batch": 32, "dropout": 0.0}
+    digest = hashlib.sha256(json.dumps([architecture, fields, epochs, PART, cj.__version__]).encode()).hexdigest()[:12]
     folder = cache_folder().parent / "models" / f"{architecture}-{size['layers']}x{size['width']}-kjv-{digest}"
     if (folder / "config.json").exists():
         return str(folder)
     print(f"pretraining {architecture} {size} on the King James Bible, once; it is kept in {folder}", file=sys.stderr)
     source = cj.sources.Text("kjv", cj.sources.BPE(VOCABULARY), 2 * BLOCK, part=(0.0, PART))
     newline = int(source.codec(None, source.splits()["train"]).encode("\n")[-1])
-    family = cj.families.Transformer.of(
-        architecture,
-        vocabulary=VOCABULARY,
-        block=2 * BLOCK,
-        context=2 * BLOCK,
-        bos=newline,
-        budget=cj.families.Epochs(epochs),
-        learning_rate=2e-3,
-        warmup=0.1,
-        final_rate=0.05,
-        batch=32,
-        dropout=0.0,
-        **size,
-    )
+    family = cj.families.Transformer.of(architecture, bos=newline, budget=cj.families.Epochs(epochs), **fields)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".pretraining-") as temporary:
         e = cj.Experiment(source, family, cj.regimes.Replace(), blocks_in(source), 0)

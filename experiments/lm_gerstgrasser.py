@@ -1,13 +1,14 @@
 """Replace against accumulate for Llama-style models of several sizes (Gerstgrasser et al. 2404.01413).
 
 Claim: replacing the data lets the loss on real text grow with every generation; accumulating them keeps it bounded, at every size.
-Protocol: every generation is trained from scratch (or from --weights) on data sampled at temperature 1 from the one before.
+Protocol: every generation is trained from scratch at a rate of 3e-3, or from --weights at the scale's fine-tuning rate, on data sampled
+at temperature 1 from the one before.
 Command: collapse run experiments/lm_gerstgrasser.py --chains 5
 Seen at tiny scale (5 chains, 2 cores, 5 min; perplexity, generations 0 -> 4): 1 x 32, replace 153 -> 352, accumulate 153 -> 120;
 2 x 64, replace 107 -> 264, accumulate 107 -> 98.9: it falls, for 512 blocks are few for a first fit.
 """
 
-from lm_base import BLOCK, METRICS, VOCABULARY, Scale, blocks_in, check, conclusion, enough, model, text  # noqa: F401
+from lm_base import BLOCK, METRICS, RECIPES, VOCABULARY, Scale, blocks_in, check, conclusion, enough, model, text  # noqa: F401
 
 import collapse_jax as cj
 from collapse_jax.cli import script
@@ -47,15 +48,13 @@ def main(
         temperature: Of sampling.
     """
     check(dataset, files, samples, scale, generations=generations, epochs=epochs)
-    recipe = {"learning_rate": 3e-3, "warmup": 0.2, "budget": cj.families.Epochs(epochs), "loss_from": 0}
-    if weights:
-        families = [model(scale, weights, "llama", block=BLOCK, **recipe)]
+    fields = {"block": BLOCK, "budget": cj.families.Epochs(epochs), "loss_from": 0, "warmup": 0.2}
+    if weights:  # at a fine-tuning rate
+        families = [model(scale, weights, "llama", **fields, **RECIPES[scale])]
         source = text(families[0], dataset, files, BLOCK, scale)
     else:
-        fields = {"vocabulary": VOCABULARY, "block": BLOCK, **recipe}
-        families = [
-            cj.families.Transformer.of("llama", **{**fields, **size, "hidden": 3 * size["width"]}) for size in SIZES[scale]
-        ]
+        fields |= {"vocabulary": VOCABULARY, "learning_rate": 3e-3, "dtype": "bfloat16" if scale == "paper" else "float32"}
+        families = [cj.families.Transformer.of("llama", **fields, **size, hidden=3 * size["width"]) for size in SIZES[scale]]
         source = cj.sources.Text(dataset, cj.sources.BPE(VOCABULARY), BLOCK, files=(files,) if files else ())
     base = cj.Experiment(
         source=source,

@@ -35,7 +35,9 @@ def changed(folder, **fields):
         ("opt", {"hidden_size": "gone"}, "hidden_size = nothing: given"),
         ("opt", {"num_attention_heads": 3}, "family.heads = 3"),
         ("gpt2", {"scale_attn_by_inverse_layer_idx": True}, "scale_attn_by_inverse_layer_idx = True"),
-        ("gpt2", {"n_embd": None}, "config.json = .*: numbers and names"),
+        ("gpt2", {"n_embd": None}, "config.json: n_embd = nothing: given"),
+        ("gpt2", {"architectures": "BertModel"}, "architectures = BertModel: one of GPT2LMHeadModel"),
+        ("gpt2", {"architectures": {"a": 1}}, "architectures = .*: one of GPT2LMHeadModel"),
         ("gpt2", {"activation_function": ["relu"]}, "config.json = .*: numbers and names"),
         ("gpt2", {"activation_function": "mish"}, "activation_function = mish: one of"),
         ("llama", {"attention_bias": True}, "attention_bias = True: False"),
@@ -49,6 +51,20 @@ def test_models_that_this_decoder_does_not_cover_are_refused_by_field(tmp_path, 
         Transformer.from_pretrained(folder)
     assert f"{refused.value.field} = {refused.value.value}: {refused.value.allowed}" == str(refused.value)
     assert "numbers and names" in words or refused.value.field != "config.json"  # the field itself is named
+
+
+def test_null_stands_for_what_is_usual_and_one_name_for_a_list_of_one(tmp_path):
+    folder = copied(tmp_path, "gpt2")
+    usual = Transformer.from_pretrained(folder)[0]
+    nulls = dict.fromkeys(
+        ("tie_word_embeddings", "resid_pdrop", "embd_pdrop", "layer_norm_epsilon", "n_inner", "activation_function")
+    )
+    changed(folder, architectures="GPT2LMHeadModel", **nulls)
+    found = Transformer.from_pretrained(folder)[0]
+    assert (found.tied, found.dropout, found.embedding_dropout, found.norm_eps) == (True, 0.1, 0.1, 1e-5)
+    assert (found.hidden, found.activation, found.bos) == (4 * found.width, "gelu", usual.bos)
+    changed(folder, bos_token_id=None)
+    assert Transformer.from_pretrained(folder)[0].bos is None
 
 
 @pytest.mark.parametrize(

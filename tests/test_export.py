@@ -1,6 +1,7 @@
 """Language models of runs in Hugging Face's layout, runs that start from such folders, and their tokenizers."""
 
 import json
+import shutil
 
 import jax
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 
 import collapse_jax as cj
 from collapse_jax.cli import main
+from collapse_jax.engine.streaming import stream
 from collapse_jax.families import Epochs, Transformer
 from collapse_jax.sources.tokenizers import load_codec, pieces_of
 from collapse_jax.struct import replace
@@ -89,6 +91,54 @@ def test_chains_restart_from_the_folder_every_generation_and_resume_to_the_bit(b
             cj.resume(run.folder)
     finally:
         (folder / "config.json").write_text(json.dumps(config, indent=1))
+
+
+def test_models_outlive_the_folder_and_the_data_that_a_run_began_with(base, files, tmp_path):
+    source, _, folder = base
+    began, words = tmp_path / "began", tmp_path / "words.txt"
+    shutil.copytree(folder, began)
+    shutil.copy(files / "words.txt", words)
+    config = json.loads((began / "config.json").read_text())
+    (began / "config.json").write_text(json.dumps(config | {"bos_token_id": 3, "eos_token_id": 2}))
+    fields = {"block": 16, "batch": 16, "budget": Epochs(1), "test_blocks": 8, "loss_from": 0}
+    family, _ = Transformer.from_pretrained(began, **fields)
+    tokenizer = cj.sources.Pretrained(str(began))
+    text = cj.sources.Text("text_files", tokenizer, 16, (str(words),), str(tmp_path / "prepared"))
+    e = cj.Experiment(text, family, cj.regimes.Replace(), 24, 1, start="base", decoding=cj.decoding.Ancestral(top_k=5))
+    run = cj.run([e, cj.varied(e, **{"family.learning_rate": 1e-2})], chains=2, controls=1, out=tmp_path / "r")
+    with pytest.raises(cj.ConfigError, match="folder = .*the run's fits start from the model in this"):
+        cj.export(run, began)
+    before = cj.export(run, tmp_path / "before", experiment=1, chain=1)
+    drawn = np.concatenate(list(stream(run, 10, 1, 1, None, 0, 4)))
+    for gone in (began, tmp_path / "prepared"):
+        shutil.rmtree(gone)
+    words.unlink()
+    run = cj.load(run.folder)
+    after = cj.export(run, tmp_path / "after", experiment=1, chain=1)
+    for name in ("config.json", "model.safetensors", "tokenizer.json"):
+        assert (after / name).read_bytes() == (before / name).read_bytes(), name
+    again = json.loads((after / "config.json").read_text())
+    assert [again[f"{name}_token_id"] for name in ("bos", "eos")] == [3, 2]
+    np.testing.assert_array_equal(np.concatenate(list(stream(run, 10, 1, 1, None, 0, 4))), drawn)
+    assert jax.tree.leaves(run.controls.params())[0].shape[0] == 1
+    assert run.experiments[1].source.decode(drawn[0], run.folder)
+    with pytest.raises(cj.ConfigError, match="source.tokenizer = .*began"):
+        cj.resume(run.folder)
+
+
+def test_a_base_of_another_kind_is_refused(base, tmp_path):
+    """Weights of equal shapes mean another model under another activation."""
+    source, run, folder = base
+    family = Transformer(270, 32, 1, 16, 2, batch=16, budget=Epochs(2), test_blocks=8, loss_from=1, bos=0, norm_eps=1e-5)
+    e = cj.Experiment(source, family, cj.regimes.Replace(), 64, 0, start="base")
+    for given in (folder, run.folder):
+        with pytest.raises(cj.ConfigError, match="family.activation = gelu: relu, as the base has it"):
+            cj.run(e, chains=1, out=tmp_path / "no", base=given)
+    heads = cj.varied(e, **{"family.activation": "relu", "family.heads": 4})
+    with pytest.raises(cj.ConfigError, match="family.heads = 4: 2, as the base has it"):
+        cj.plan(heads, chains=1, base=folder)
+    assert cj.plan(cj.varied(e, **{"family.activation": "relu"}), chains=1, base=folder)[0]["chains"] == 1
+    assert not (tmp_path / "no").exists() or not list((tmp_path / "no").glob("*.json"))
 
 
 def test_a_loss_that_is_no_number_keeps_the_last_good_generation(base, tmp_path):

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import jax
+import numpy as np
 import pytest
 
 import collapse_jax as cj
@@ -26,12 +27,12 @@ def base(tmp_path_factory):
     root = tmp_path_factory.mktemp("bases")
     codec = cj.sources.BPE(lm_base.VOCABULARY).trained(cj.sources.Text("kjv").splits()["train"])
 
-    def made(architecture, size, epochs=8):
-        folder = root / f"{architecture}-{size['width']}"
+    def made(architecture, size, epochs=8, context=128):
+        folder = root / f"{architecture}-{size['width']}-{context}"
         if not folder.exists():
             small = {**size, "layers": 1, "width": size["width"] // 4, "heads": 1}
             family = cj.families.Transformer.of(
-                architecture, vocabulary=lm_base.VOCABULARY, block=128, context=128, bos=10, **small
+                architecture, vocabulary=lm_base.VOCABULARY, block=context, context=context, bos=10, **small
             )
             family.save_pretrained(family.init(jax.random.key(0), {}), folder, codec.tokenizer.to_str())
         return str(folder)
@@ -76,17 +77,23 @@ def test_what_cannot_be_used_is_refused_before_a_base_is_pretrained(module, monk
             module.main(dataset=dataset, files=files)
 
 
-@pytest.mark.parametrize("module", [lm_nature, lm_decoding, lm_scale])
+@pytest.mark.parametrize("module", [lm_nature, lm_decoding, lm_scale, lm_drayson, lm_gerstgrasser])
 def test_the_published_scale_reads_weights_and_wikitext_from_folders(module, base, tmp_path):
-    """The grid is settled and its data loaded; blocks of 64 of all of the training text."""
+    """The grid is settled and its data loaded: blocks of 64, or Drayson et al.'s 512, of all of the training text."""
     for name in ("train", "valid", "test"):
-        (tmp_path / f"wiki.{name}.raw").write_text(f" = {name} = \n" + "Rare words go first , then everything goes . \n" * 800)
-    folder = base("opt", lm_base.SIZES["tiny"])
+        (tmp_path / f"wiki.{name}.raw").write_text(f" = {name} = \n" + "Rare words go first , then everything goes . \n" * 6400)
+    block, architecture = (512, "gpt2") if module is lm_drayson else (64, "llama" if module is lm_gerstgrasser else "opt")
+    folder = base(architecture, lm_base.SIZES["tiny"], context=512)
     weights = (folder,) if module is lm_scale else folder
     grid = settle(module.main(scale="paper", weights=weights, dataset="wikitext2", files=str(tmp_path), generations=1))
     blocks = lm_base.blocks_in(grid[0].source)
     assert {e.samples.capacity for e in grid} == {blocks} and blocks > 128
-    assert grid[0].family.dtype == "bfloat16" and grid[0].source.block == 64
+    assert {(e.family.dtype, e.family.remat, e.family.block, e.source.block) for e in grid} == {("bfloat16", True, block, block)}
+    rate = 5e-5 if module is lm_drayson else 2e-5  # of fine-tuning
+    assert all(e.start == "base" and np.isclose(e.family.learning_rate, rate) for e in grid)
+    if module is lm_gerstgrasser:
+        trained = settle(module.main(scale="paper", generations=1))  # its vocabulary is the text's own
+        assert {(e.start, e.family.dtype, e.family.width) for e in trained} == {("scratch", "bfloat16", w) for w in (256, 512)}
 
 
 def test_the_headline_experiment_runs_and_draws_its_figures(tmp_path):

@@ -194,10 +194,12 @@ def test_files_that_are_none_are_refused(tmp_path, monkeypatch):
 def test_a_hub_name_is_downloaded_where_that_can_be(monkeypatch):
     asked = []
     library = type(sys)("huggingface_hub")
-    library.snapshot_download = lambda name, **options: asked.append((name, options["allow_patterns"])) or GOLDEN / "gpt2"
+    library.snapshot_download = lambda name, **options: asked.append((name, options)) or GOLDEN / "gpt2"
     monkeypatch.setitem(sys.modules, "huggingface_hub", library)
     family, _ = Transformer.from_pretrained("someone/small")
-    assert family.vocabulary == 37 and asked[0][0] == "someone/small" and "config.json" in asked[0][1]
+    assert family.vocabulary == 37 and asked[0][0] == "someone/small" and "config.json" in asked[0][1]["allow_patterns"]
+    Transformer.from_pretrained("someone/small@v1.0")
+    assert [(name, options["revision"]) for name, options in asked] == [("someone/small", None), ("someone/small", "v1.0")]
 
 
 def test_continuations_end_where_positions_do(golden):

@@ -119,7 +119,11 @@ def test_candidates_beyond_the_blocks_begin_again(tmp_path):
         ({"prompts": cj.Prompts(length=8, kept=True)}, "prompts.length = 8: a whole number from 1 to 7"),
         (
             {"prompts": cj.Prompts(), "family": cj.varied(FAMILY, context=12)},
-            "family.block = 8: at most 5: this model has 12 positions",
+            "family.block = 8: at most 6: this model has 12 positions",
+        ),
+        (
+            {"prompts": cj.Prompts(length=6), "family": cj.varied(FAMILY, context=12)},
+            "family.block = 8: at most 7: this model has 12 positions, and prompts of 6",
         ),
         ({"prompts": None, "family": cj.varied(FAMILY, bos=None)}, "prompts = None: given: this model has no start token"),
         ({"family": cj.families.NGram(2, 20)}, "prompts = .*: None: NGram continues nothing"),

@@ -184,9 +184,25 @@ def test_a_tokenizer_that_was_changed_is_refused(tmp_path):
     vocabulary = json.loads(path.read_text())
     words = vocabulary["model"]["vocab"]
     words["e"], words["a"] = words["a"], words["e"]
-    path.write_text(json.dumps(vocabulary))
-    with pytest.raises(cj.ConfigError, match="tokenizer"):
-        cj.load(run.folder).params(0)
+    read = (
+        lambda: cj.resume(run.folder),
+        lambda: cj.export(run, tmp_path / "model"),
+        lambda: source.decode([101], run.folder),
+    )
+    assert read[2]() and cj.resume(run.folder).finished
+    for content, what in (
+        (json.dumps(vocabulary), "tokenizer this run was started with"),
+        ("{}", "tokenizer"),
+        (None, "tokenizer"),
+    ):
+        path.unlink()
+        if content:
+            path.write_text(content)
+        for one in read[content is None :]:  # a resumed run makes it again
+            with pytest.raises(cj.ConfigError, match=what):
+                one()
+        path.write_text("{}")
+    assert not (tmp_path / "model").exists() and len(run.params(0)) > 0  # the model itself is whole
 
 
 @struct

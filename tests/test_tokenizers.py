@@ -4,10 +4,11 @@ import json
 
 import numpy as np
 import pytest
+import tokenizers as hf
 
 from collapse_jax.errors import ConfigError
 from collapse_jax.metrics.words import WORD
-from collapse_jax.sources.tokenizers import BPE, ByteCodec, Bytes, Pretrained, load_codec
+from collapse_jax.sources.tokenizers import BPE, ByteCodec, Bytes, Pretrained, lines_of, load_codec
 
 TEXT = "In the beginning was the word, and the word was – naïve.\n  Two  spaces\tand a tab;\r\nпривет 東京 🙂\n\n" * 30
 
@@ -70,6 +71,50 @@ def test_vocabularies_that_cannot_be_are_refused():
             wrong.validate()
     BPE(257).validate()
     Bytes().validate()
+
+
+def test_an_added_token_is_written_as_it_stands(codec, tmp_path):
+    """Though its characters could be those of bytes: "é" is the byte 0xE9's."""
+    kept = json.loads(codec.tokenizer.to_str())
+    flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized", "special"), False)
+    kept["added_tokens"] = [{"id": 300, "content": "«é»", **flags}]
+    (tmp_path / "tokenizer.json").write_text(json.dumps(kept))
+    again = load_codec(tmp_path / "tokenizer.json")
+    text = "naïve «é» é"
+    assert 300 in again.encode(text).tolist() and again.decode(again.encode(text)) == text
+
+
+def sentencepiece(path):
+    """A tokenizer.json of Llama's kind: "▁" for spaces, one before every text, merges by rank, bytes for what has no token."""
+    size, words = 400, "the cat sat on the mat and the dog ran far away from home to see two cats"
+    tokenizer = hf.Tokenizer(hf.models.BPE(unk_token="<unk>", byte_fallback=True, fuse_unk=True))
+    tokenizer.normalizer = hf.normalizers.Sequence([hf.normalizers.Prepend("▁"), hf.normalizers.Replace(" ", "▁")])
+    parts = [hf.decoders.Replace("▁", " "), hf.decoders.ByteFallback(), hf.decoders.Fuse(), hf.decoders.Strip(" ", 1, 0)]
+    tokenizer.decoder = hf.decoders.Sequence(parts)
+    special = ["<unk>", "<s>", "</s>", *(f"<0x{i:02X}>" for i in range(256))]
+    trainer = hf.trainers.BpeTrainer(vocab_size=size, special_tokens=special, show_progress=False)
+    tokenizer.train_from_iterator([words] * 3, trainer)
+    spec = json.loads(tokenizer.to_str())
+    spec["added_tokens"] = spec["added_tokens"][:3]  # bytes are tokens of the model
+    path.write_text(json.dumps(spec))
+
+
+def test_a_tokenizer_of_sentencepiece_is_read_and_written_back(tmp_path):
+    """Bytes for what it does not know, and a space before every line, as the library itself decodes but for the first one."""
+    sentencepiece(tmp_path / "tokenizer.json")
+    codec = load_codec(tmp_path / "tokenizer.json")
+    library = hf.Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+    for text in ("the cat sat", "two  dogs – naïve 東", "home\n"):
+        tokens = codec.encode(text)
+        assert tokens.tolist() == library.encode(text, add_special_tokens=False).ids
+        assert codec.decode(tokens) == " " + text == " " + library.decode(tokens.tolist())
+    assert codec.pieces[codec.encode("a\n")[-1]] == b"\n" and codec.pieces[0] == b"<unk>"
+    lines = "the cat\nthe dog\n"
+    assert codec.encode(lines).tolist() == [*codec.encode("the cat\n"), *codec.encode("the dog\n")]
+
+
+def test_lines_end_at_newlines_alone():
+    assert lines_of("a\nb\u2028c\x0cd\r\n\ne") == ["a\n", "b\u2028c\x0cd\r\n", "\n", "e"] and lines_of("") == []
 
 
 def test_ids_with_a_gap_are_read_and_need_as_large_a_vocabulary(codec, tmp_path):

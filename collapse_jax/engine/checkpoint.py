@@ -124,18 +124,21 @@ class Checkpoints:
             self.manager.reload()
         return found
 
-    def load(self, generation: int, abstract: Any, place: Any = None) -> Any:
+    def load(self, generation: int, abstract: Any, place: Any = None, part: bool = False) -> Any:
         """One generation's tree, bit by bit what was saved, in the structure of `abstract`.
 
         abstract: leaves with shape, dtype and, where wanted, sharding; other leaves come to the default device. It may lie
         on other devices than the tree that was saved. place(value, like): what is made of a leaf in the host's memory, keys being
-        their data (None: `on_device`). Raises Damaged, or ConfigError where the tree saved is another one.
+        their data (None: `on_device`). part: `abstract` is a dictionary of some of the tree's own parts, and only they are read.
+        Raises Damaged, or ConfigError where the tree saved is another one.
         """
         folder, leaves = self.folder / str(generation), named(abstract)
         contents = self.contents(generation)
         saved, owner = contents["leaves"], contents["extra"].get("identity")
         if self.identity is not None and owner is not None and owner != self.identity:
             raise ConfigError("checkpoint", folder, "the state of this configuration; it is another run's")
+        if part:
+            saved = {name: leaf for name, leaf in saved.items() if name.split("/")[0] in abstract}
         wanted = {name: list(shape(leaf)) for name, leaf in leaves.items()}
         differing = sorted(name for name in {*saved, *wanted} if saved.get(name, [])[:2] != wanted.get(name))
         if differing:

@@ -15,8 +15,8 @@ from collapse_jax.metrics import chosen
 from collapse_jax.metrics.chosen import parsed
 
 
-def check_base(experiment: Experiment, shared: Any) -> None:
-    """Raise ConfigError unless there are base parameters, and of this experiment's family."""
+def check_base(experiment: Experiment, shared: Any, origin: Any = None) -> None:
+    """Raise ConfigError unless there are base parameters, and of this experiment's family; origin: that which made them, where it is known."""
     base = shared.get("base")
     if base is None:
         allowed = "used together with base weights: run(..., base=params or a folder), or a family with weights"
@@ -27,6 +27,10 @@ def check_base(experiment: Experiment, shared: Any) -> None:
     for name in sorted({*have, *want}):
         if have.get(name) != want.get(name):
             raise ConfigError(f"base{name}", have.get(name, "nothing"), f"of shape {want.get(name)}, as the family has it")
+    theirs = {} if origin is None else origin.meaning()
+    for name, value in experiment.family.meaning().items():
+        if theirs.get(name, value) != value:
+            raise ConfigError(f"family.{name}", value, f"{theirs[name]}, as the base has it")
 
 
 def check_finite(e: Experiment, tables: Any) -> None:

@@ -44,7 +44,7 @@ def plan(
     machine.prepare(devices if there is None else None)
     grid = listed(experiments)
     settings = Settings(chains, seed, parallelism, stride, keep, chunk, controls, fsdp)
-    work = Work(grid, settings, there or machine.select(devices), base=base_of(base), described=there is not None)
+    work = Work(grid, settings, there or machine.select(devices), described=there is not None, **base_of(base))
     work.load()
     rows = []
     for group in work.groups:

@@ -13,7 +13,7 @@ import polars as pl
 
 from collapse_jax.checks import whole
 from collapse_jax.engine import devices as machine
-from collapse_jax.engine import rundir, runner
+from collapse_jax.engine import parallel, rundir, runner
 from collapse_jax.engine.checkpoint import Checkpoints, named
 from collapse_jax.engine.controls import labelled
 from collapse_jax.engine.grid import columns
@@ -26,6 +26,7 @@ from collapse_jax.engine.work import DECISIVE, GIVEN, Settings, Work, listed
 from collapse_jax.errors import ConfigError
 from collapse_jax.experiment import Experiment
 from collapse_jax.families import pretrained
+from collapse_jax.families.config_json import kept_tokens
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,26 +110,37 @@ class Run:
 
     def params_on_host(self, experiment: int = 0, generation: int | None = None, chain: int | None = None) -> Any:
         """`params` as NumPy arrays: of a model that one device has no room for."""
-        work = readable(dataclasses.replace(self, aside=False))
-        work.load()
         if not 0 <= experiment < len(self.experiments):
             raise ConfigError("experiment", experiment, f"from 0 to {len(self.experiments) - 1}")
-        group = next(g for g in work.groups if self.first + experiment in g.indices)
-        checkpoints = Checkpoints(self.folder / "checkpoints" / group.name, work.keep(group))
+        group = next(g for g in self.config["groups"] if self.first + experiment in g["indices"])
+        checkpoints = Checkpoints(self.folder / "checkpoints" / group["name"])
         try:
             there = checkpoints.generations()
             generation = generation if generation is not None else max(there, default=-1)
             if generation not in there:
                 raise ConfigError("generation", generation, "one with a checkpoint: " + (", ".join(map(str, there)) or "none"))
-            plan = work.layout(group)
-            chains = checkpoints.load(generation, runner.saved_shape(work, group), lambda value, like: value)
+            shapes, plan = self.shapes(group, experiment)
+            params = checkpoints.load(generation, {"params": shapes}, lambda value, like: value, part=True)["params"]
         finally:
             checkpoints.close()
-        rows = plan.rows(group.indices.index(self.first + experiment))
+        rows = plan.rows(group["indices"].index(self.first + experiment))
         if chain is not None:
             whole("chain", chain, 0, len(rows) - 1, ", the chains there are")
             rows = rows[chain]
-        return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[rows], chains.params)
+        return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[rows], params)
+
+    def shapes(self, group: dict[str, Any], experiment: int) -> tuple[Any, parallel.Layout]:
+        """Shapes of the parameters in a checkpoint of a group, and how its chains lie there; without the source's data where they can be had so."""
+        family, settings = self.experiments[experiment].family, self.config["settings"]
+        if not family.self_shaped:
+            work = readable(dataclasses.replace(self, aside=False))
+            work.load()
+            own = next(g for g in work.groups if g.name == group["name"])
+            return runner.saved_shape(work, own).params, work.layout(own)
+        counts = [settings["chains" if i < len(self.config["experiments"]) else "controls"] for i in group["indices"]]
+        plan = parallel.Layout(tuple(counts), group["chunk"], ())
+        one = jax.eval_shape(lambda: family.init(jax.random.key(0), {}))
+        return jax.tree.map(lambda s: jax.ShapeDtypeStruct((plan.used, plan.chunk, *s.shape), s.dtype), one), plan
 
 
 def run(
@@ -159,16 +171,20 @@ def run(
     grid = listed(experiments)
     settings = Settings(chains, seed, parallelism, stride, keep, chunk, controls, fsdp)
     folder = Path(out)
-    return started(Work(grid, settings, machine.select(devices), base=base_of(base)), folder)
+    return started(Work(grid, settings, machine.select(devices), **base_of(base)), folder)
 
 
-def base_of(base: Any) -> Any:
-    """Base parameters: as given, of a model in Hugging Face's layout, or of a run: its first experiment's first chain at the end."""
+def base_of(base: Any) -> dict[str, Any]:
+    """Base parameters, as given, of a model in Hugging Face's layout, or of a run (its first experiment's first chain at the end);
+
+    and `origin`, the family that made them where that is known: both as `Work` takes them.
+    """
     if not isinstance(base, str | Path):
-        return base
+        return {"base": base}
     if (Path(base) / "config.json").is_file():
-        return pretrained.load(base)[1]
-    return load(base).params_on_host(chain=0)
+        return dict(zip(("origin", "base"), pretrained.load(base), strict=True))
+    made = load(base)
+    return {"base": made.params_on_host(chain=0), "origin": made.experiments[0].family}
 
 
 def started(work: Work, folder: Path) -> Run:
@@ -234,7 +250,7 @@ def restored_base(work: Work, folder: Path) -> Any:
 def describe(work: Work) -> dict[str, Any]:
     """The configuration as run.json keeps it."""
     experiments = [to_json(e) for e in work.experiments]
-    settings = dataclasses.asdict(work.settings)
+    settings, weights = dataclasses.asdict(work.settings), digests(work)
     groups = [
         {"name": g.name, "indices": list(g.indices), "generations": g.experiments.generations, "chunk": work.layout(g).chunk}
         for g in work.groups
@@ -247,7 +263,8 @@ def describe(work: Work) -> dict[str, Any]:
         "controlled": work.controlled,
         "groups": groups,
         "base": work.base is not None,
-        "weights": digests(work),
+        "weights": weights,
+        "special_tokens": {folder: kept_tokens(folder) for folder in weights},
         "identity": work.identity,
         "x64": bool(jax.config.jax_enable_x64),  # type: ignore[attr-defined]
         "devices": len(work.devices),

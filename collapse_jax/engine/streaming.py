@@ -17,6 +17,7 @@ from collapse_jax.data import Slots
 from collapse_jax.engine.run import Run, readable
 from collapse_jax.errors import ConfigError
 from collapse_jax.experiment import real_data, resolve, surroundings
+from collapse_jax.struct import replace
 
 Array = jax.Array
 EXTRA = 2**31  # folded into a chain's key: none of its generations' numbers
@@ -35,14 +36,17 @@ def stream(run: Run, count: int, experiment: int, chain: int, generation: int | 
         raise ConfigError("experiment", experiment, f"from 0 to {len(run.experiments) - 1}")
     chains = run.config["settings"]["chains"]
     whole("chain", chain, 0, chains - 1, ", the run's chains")
-    e = resolve(run.experiments[experiment])
-    if getattr(e.family, "statistics", False):
-        raise ConfigError("experiment", experiment, "one that keeps samples; this one keeps statistics")
+    e, shared, blocks = run.experiments[experiment], {}, 1
+    if e.family.self_shaped and e.prompts is None:  # its model is enough
+        e = replace(e, decoding=e.decoding.settled() if hasattr(e.decoding, "settled") else e.decoding)
+    else:
+        e, work = resolve(e), readable(run)
+        if getattr(e.family, "statistics", False):
+            raise ConfigError("experiment", experiment, "one that keeps samples; this one keeps statistics")
+        work.load()
+        shared, blocks = work.shared(e), max(1, int(np.asarray(e.samples.counts)[0]))
     params = run.params(experiment, generation, chain)
-    work = readable(run)
-    work.load()
-    shared = work.shared(e)
-    own = work.keys(np.asarray([chain]), work.settings.seed)[0]
+    own = jax.random.fold_in(jax.random.key(run.config["settings"]["seed"]), chain)
 
     @jax.jit
     def part(params: Any, i: Array, start: Array) -> Array:
@@ -50,12 +54,11 @@ def stream(run: Run, count: int, experiment: int, chain: int, generation: int | 
         if e.prompts is None:
             drawn = e.family.sample(key, params, together, e.decoding)
         else:
-            blocks = real_data(e, surroundings(e, shared, params), own)
-            places = (start + jnp.arange(together)) % jnp.maximum(blocks.count, 1)
-            drawn = e.prompts.continued(key, e.family, params, together, e.decoding, blocks.take(places))
+            real = real_data(e, surroundings(e, shared, params), own)
+            places = (start + jnp.arange(together)) % jnp.maximum(real.count, 1)
+            drawn = e.prompts.continued(key, e.family, params, together, e.decoding, real.take(places))
         return Slots.of(drawn, 0, e.family.frame(params)).absolute()
 
-    blocks = max(1, int(np.asarray(e.samples.counts)[0]))
     made = overlapped(lambda i: part(params, jnp.uint32(i), jnp.int32(i * together % blocks)), -(-count // together))
     yield from (samples[: count - i * together] for i, samples in enumerate(made))
 

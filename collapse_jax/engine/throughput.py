@@ -43,8 +43,8 @@ def throughput(
     """
     whole("repeats", repeats)
     machine.prepare(devices)
-    work = Work(listed(experiments), Settings(chains, seed, parallelism, chunk=chunk, fsdp=fsdp), machine.select(devices))
-    work.base = base_of(base)
+    settings = Settings(chains, seed, parallelism, chunk=chunk, fsdp=fsdp)
+    work = Work(listed(experiments), settings, machine.select(devices), **base_of(base))
     work.load()
     rows, peaks, seen = [], {}, set()
     for group in work.groups:

@@ -74,6 +74,7 @@ class Work:
     devices: Sequence[Any]
     folder: Path | None = None
     base: Any = None
+    origin: Any = None  # the family that made the base, where it is known
     chunks: dict[str, int] = field(default_factory=dict)  # what an earlier start of this run chose
     described: bool = False  # the devices are only described: programs can be compiled for them, nothing be placed on them
 
@@ -106,7 +107,7 @@ class Work:
             if limit is not None and max(size, extra) > limit:
                 raise ConfigError("samples", original.samples, f"at most {limit}, the size of the real data set")
             if experiment.start == "base" or self.weights_of(experiment) is not None:
-                check_base(experiment, shared)
+                check_base(experiment, shared, self.origin if self.weights_of(experiment) == GIVEN else None)
             founding(experiment)
         if self.base is not None and all(e.start != "base" for e in self.settled):
             raise ConfigError("base", "given", 'left out: no experiment has start="base"')

@@ -20,6 +20,7 @@ class Family:
     """
 
     neural = False  # a checkpoint every generation, all of them kept
+    self_shaped = False  # `init` needs nothing of the source or its data: a run's models can be read where these are gone
     trained = False  # takes `start` and `budget`
     lapack = False  # its chains call LAPACK on CPUs: they are never vmapped there (see parallel.layout)
     labels = False  # it can be fitted to samples whose last column is a label (see Source.labelled)
@@ -38,6 +39,10 @@ class Family:
 
     def validate(self, experiment: Any) -> None:
         """Raise ConfigError where a field, alone or with the rest of the experiment, cannot be used."""
+
+    def meaning(self) -> dict[str, Any]:
+        """Fields that, beside their shapes, say what parameters stand for: a base must come of a family with the same."""
+        return {}
 
     def init(self, key: Array, shared: Shared) -> Any:
         """Untrained parameters; shared["slots"] says how many slots a training set has, for families that keep it."""

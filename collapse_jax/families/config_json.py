@@ -14,7 +14,10 @@ def described(place: Path) -> tuple[str, Transformer]:
     path = place / "config.json"
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
-        kind = str((config.get("architectures") or [config.get("model_type", "none")])[0])
+        # null stands for what is usual, but for a token: for none
+        config = {name: value for name, value in config.items() if value is not None or name == "bos_token_id"}
+        named = config.get("architectures") or config.get("model_type", "none")
+        kind = str(named[0] if isinstance(named, list) else named)
     except (OSError, ValueError, AttributeError):
         raise ConfigError("config.json", path, "a model's configuration in JSON") from None
     name = next((name for name in ARCHITECTURES if kind in (CLASSES[name], name)), None)
@@ -151,12 +154,12 @@ def architecture_of(family: Transformer) -> str:
     raise ConfigError("family", repr(family), allowed)
 
 
-def configuration(family: Transformer, architecture: str) -> dict[str, Any]:
-    """config.json of a family."""
+def configuration(family: Transformer, architecture: str, special: dict[str, Any] | None = None) -> dict[str, Any]:
+    """config.json of a family. special: bos_token_id and its like (None: those of the folder that the family was read from)."""
     s = family.shape
     names = {v: k for k, v in {"gelu_new": "gelu", "gelu": "gelu_exact", "relu": "relu", "silu": "silu"}.items()}
     vocabulary, bos = s.vocabulary + s.own_start, s.vocabulary if s.own_start else family.bos
-    kept = kept_tokens(family) | ({} if bos is None else {"bos_token_id": bos})
+    kept = (kept_tokens(family.weights) if special is None else special) | ({} if bos is None else {"bos_token_id": bos})
     common = {
         "architectures": [CLASSES[architecture]],
         "model_type": architecture,
@@ -190,10 +193,10 @@ def configuration(family: Transformer, architecture: str) -> dict[str, Any]:
     return common | sizes | more | both | length | {"hidden_act": act, "rms_norm_eps": s.eps}
 
 
-def kept_tokens(family: Transformer) -> dict[str, Any]:
-    """The special tokens of the pretrained model that a family started from."""
+def kept_tokens(folder: str | None) -> dict[str, Any]:
+    """The special tokens of the pretrained model in a folder; none where there is no such model."""
     try:
-        config = json.loads((Path(str(family.weights)) / "config.json").read_text(encoding="utf-8"))
+        config = json.loads((Path(str(folder)) / "config.json").read_text(encoding="utf-8"))
         return {name: config[name] for name in ("bos_token_id", "eos_token_id", "pad_token_id") if name in config}
     except (OSError, ValueError, TypeError):
         return {}

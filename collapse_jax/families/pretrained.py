@@ -19,6 +19,7 @@ from collapse_jax.files import write_whole
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 OWN = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors|model\.safetensors\.index\.json")
+READ = ("config.json", "tokenizer.json", INDEX)
 SHARD = 5 * 10**9  # bytes of one file, at most
 FLOATS = ("F64", "F32", "F16", "BF16")
 IDLE = re.compile(r"(^lm_head\.weight|rotary_emb\.inv_freq|attn\.(masked_)?bias)$")  # tensors that say nothing of their own
@@ -27,10 +28,10 @@ IDLE = re.compile(r"(^lm_head\.weight|rotary_emb\.inv_freq|attn\.(masked_)?bias)
 def load(folder: str | Path, **changes: Any) -> tuple[Transformer, Any]:
     """Family and float32 parameters, NumPy arrays on the host, of an OPT, GPT-2 or Llama model on disk.
 
-    folder: with config.json and model.safetensors (or its shards and their index); or a hub's name, where huggingface_hub is
-    installed and there is a network. changes: fields of the family, such as block=64 (default: all its positions). Losses leave out a block's first
-    token, as transformers' do (loss_from=1). Raises ConfigError for a missing or damaged file, a missing tensor, one of another
-    shape, or a model that this decoder does not cover, before any compute.
+    folder: with config.json and model.safetensors (or its shards and their index); or a hub's name (name@revision for another than
+    its newest), where huggingface_hub is installed and there is a network. changes: fields of the family, such as block=64
+    (default: all its positions). Losses leave out a block's first token, as transformers' do (loss_from=1). Raises ConfigError for a
+    missing or damaged file, a missing tensor, one of another shape, or a model that this decoder does not cover, before any compute.
     """
     place = found(folder)
     architecture, family = described(place)
@@ -59,8 +60,9 @@ def found(folder: str | Path) -> Path:
     try:
         from huggingface_hub import snapshot_download
 
-        patterns = ["config.json", "tokenizer.json", "*.safetensors", INDEX]
-        return Path(snapshot_download(str(folder), allow_patterns=patterns, etag_timeout=5))
+        name, _, revision = str(folder).partition("@")
+        patterns = [*READ, "*.safetensors"]
+        return Path(snapshot_download(name, revision=revision or None, allow_patterns=patterns, etag_timeout=5))
     except Exception as error:  # not installed, no network, no such model: each says so in its own way
         reason = str(error).strip().split("\n")[0][:200] or type(error).__name__
         allowed += f", or the name of a model on the hub, with huggingface_hub and a network ({reason})"
@@ -168,19 +170,27 @@ def digest(folder: str | Path) -> str:
     found = hashlib.sha256()
     if not Path(folder).is_dir():
         raise ConfigError("family.weights", folder, "the folder of a model, as when the run was started")
-    files = [path for path in Path(folder).iterdir() if path.suffix in (".json", ".safetensors") and path.is_file()]
+    files = [path for path in Path(folder).iterdir() if (path.suffix == ".safetensors" or path.name in READ) and path.is_file()]
     for path in sorted(files):
         with path.open("rb") as file:
             found.update(path.name.encode() + hashlib.file_digest(file, "sha256").digest())
     return found.hexdigest()
 
 
-def save(family: Transformer, params: Any, folder: str | Path, tokenizer: str | None = None, shard: int = SHARD) -> None:
+def save(
+    family: Transformer,
+    params: Any,
+    folder: str | Path,
+    tokenizer: str | None = None,
+    special: dict[str, Any] | None = None,
+    shard: int = SHARD,
+) -> None:
     """Write config.json and model.safetensors (or shards of at most `shard` bytes and their index), which transformers opens.
 
     A start token of the model's own becomes the vocabulary's last token, and `bos_token_id`: as the vocabulary's token transformers may also
     predict it, which this package never does, so that losses there are a little higher (export with loss_from > 0, or `bos`, is exact).
-    tokenizer: content of tokenizer.json (None: that of the folder that the family was read from, if any).
+    tokenizer: content of tokenizer.json, and special: ids of special tokens by config.json's names (None: those of the folder that the
+    family was read from, if any).
     Raises ConfigError where the network is none of the published architectures, OSError where nothing can be written.
     """
     from safetensors.numpy import save as packed
@@ -199,7 +209,7 @@ def save(family: Transformer, params: Any, folder: str | Path, tokenizer: str | 
         weight_map = {tensor: file for file, part in zip(files, parts, strict=True) for tensor in part}
         total = sum(x.nbytes for part in parts for x in part.values())
         write_whole(place / INDEX, json.dumps({"metadata": {"total_size": total}, "weight_map": weight_map}, indent=1).encode())
-    write_whole(place / "config.json", json.dumps(configuration(family, name), indent=1).encode())
+    write_whole(place / "config.json", json.dumps(configuration(family, name, special), indent=1).encode())
     own = Path(family.weights or "") / "tokenizer.json"
     if tokenizer is None and family.weights and own.is_file():
         tokenizer = own.read_text(encoding="utf-8")

@@ -4,9 +4,8 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from collapse_jax.checks import choice, number, whole
+from collapse_jax.checks import check_tokens, choice, number, whole
 from collapse_jax.data import Slots
 from collapse_jax.decoding import Ancestral, Beam, Greedy
 from collapse_jax.errors import ConfigError
@@ -85,11 +84,13 @@ class Transformer(Trained, Family):
         family, params = pretrained.load(folder, **changes)
         return family, jax.tree.map(jnp.asarray, params)
 
-    def save_pretrained(self, params: Any, folder: Any, tokenizer: Any = None) -> None:
+    def save_pretrained(self, params: Any, folder: Any, tokenizer: Any = None, special: Any = None) -> None:
         """Write parameters in Hugging Face's layout, which transformers opens: see `pretrained.save`."""
         from collapse_jax.families import pretrained
 
-        pretrained.save(self, params, folder, tokenizer)
+        pretrained.save(self, params, folder, tokenizer, special)
+
+    self_shaped = True
 
     @property
     def remembers(self) -> bool:  # type: ignore[override]
@@ -115,6 +116,11 @@ class Transformer(Trained, Family):
         first = s.dropout if s.embedding_dropout is None else s.embedding_dropout
         return network.Shape(*sizes, *rest, s.dropout, first, jnp.dtype(s.dtype), s.remat)
 
+    def meaning(self) -> dict[str, Any]:
+        rotary = ("rope_theta", "rope_scaling") if self.positions == "rotary" else ()
+        names = ("positions", *rotary, "norm", "norm_eps", "activation", "gated", "tied")
+        return {"heads": self.heads, "kv_heads": self.shape.kv_heads} | {name: getattr(self, name) for name in names}
+
     def validate(self, experiment: Any) -> None:
         self.check_network()
         self.check_recipe()
@@ -138,7 +144,10 @@ class Transformer(Trained, Family):
         if self.start is None and not prompt and self.bos is None:
             raise ConfigError("prompts", "None", "given: this model has no start token")
         if self.positions == "learned" and before + new - 1 > self.places:
-            allowed = f"at most {self.block - (before + new - 1 - self.places)}: this model has {self.places} positions"
+            most = self.block - (before + new - 1 - self.places)
+            if prompt == self.block:  # whole blocks, which are shorter where new ones are
+                most = (self.places + 1 - (self.start is not None)) // 2
+            allowed = f"at most {most}: this model has {self.places} positions"
             raise ConfigError("family.block", self.block, allowed + (f", and prompts of {prompt}" if prompt else ""))
 
     def check_read(self, tokens: Any, more: int = 0) -> None:
@@ -329,17 +338,3 @@ def check_call(prompts: Any, n: Any, decoding: Any, vocabulary: int) -> None:
         raise ConfigError("decoding", repr(decoding), "Ancestral, Greedy or Beam for a language model")
     whole("n", n, 0)
     check_tokens("prompts", prompts, vocabulary)
-
-
-def check_tokens(field: str, tokens: Any, vocabulary: int) -> None:
-    """Raise ConfigError where they are no whole numbers [batch, length] of the vocabulary, as far as they are known."""
-    shape = getattr(tokens, "shape", None)
-    if shape is None or len(shape) != 2 or not shape[0] or not jnp.issubdtype(tokens.dtype, jnp.integer):
-        raise ConfigError(
-            field, shape if shape is not None else repr(tokens), "an array of whole numbers [batch, length], one row or more"
-        )
-    if not isinstance(tokens, jax.core.Tracer) and shape[1]:
-        known = np.asarray(tokens)
-        low, high = int(known.min()), int(known.max())
-        if low < 0 or high >= vocabulary:
-            raise ConfigError(field, f"from {low} to {high}", f"tokens from 0 to {vocabulary - 1}")

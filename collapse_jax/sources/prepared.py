@@ -58,22 +58,22 @@ def place(folder: Path, dataset: str, fields: list[Any]) -> Path:
     return folder / "sources" / f"{dataset.replace('/', '-')}-{digest}"
 
 
-def check_same_data(path: Path, content: dict[str, bytes], what: str) -> None:
+def check_same_data(path: Path, content: dict[str, bytes], what: str, write: bool = True) -> None:
     """Write the digests of `content` to `path`; where others stand there, refuse: the chain would not be one.
 
-    what: the plural noun that an error calls it by.
+    what: the noun that an error calls it by; write: false, only what stands there is compared.
     """
     digests = {name: hashlib.sha256(part).hexdigest() for name, part in content.items()}
-    if not path.exists():
+    if write and not path.exists():
         write_whole(path, json.dumps(digests, indent=1).encode())
         return
     try:
-        same = json.loads(path.read_text(encoding="utf-8")) == digests
-    except ValueError:
+        same = digests.items() <= json.loads(path.read_text(encoding="utf-8")).items()
+    except (OSError, ValueError, AttributeError):
         allowed = f"the digests of the {what} this run was started with; the file is damaged"
         raise ConfigError("source.dataset", path, allowed) from None
     if not same:
-        raise ConfigError("source.dataset", path, f"the {what} this run was started with; they have changed since")
+        raise ConfigError("source.dataset", path, f"the {what} this run was started with, unchanged")
 
 
 def cache_folder() -> Path:

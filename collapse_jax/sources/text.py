@@ -12,7 +12,7 @@ from collapse_jax.errors import ConfigError
 from collapse_jax.metrics.words import word_tables
 from collapse_jax.sources import prepared
 from collapse_jax.sources.base import Shared, Source
-from collapse_jax.sources.tokenizers import BPE, ByteCodec, Bytes, Pretrained, load_codec
+from collapse_jax.sources.tokenizers import BPE, ByteCodec, Bytes, Pretrained, lines_of, load_codec
 from collapse_jax.struct import static, struct
 
 Array = jax.Array
@@ -101,7 +101,7 @@ class Text(Source):
 
     def cut(self, codec: Any, content: str) -> np.ndarray:
         """A split's text as whole blocks: int32 [n, block]."""
-        lines = content.splitlines(keepends=True)
+        lines = lines_of(content)
         step = len(lines) if self.remainder == "drop" else THOUSAND
         parts = [codec.encode("".join(lines[i : i + step])) for i in range(0, len(lines), max(step, 1))]
         return np.concatenate(
@@ -113,9 +113,9 @@ class Text(Source):
 
     def place(self, folder: Path) -> Path:
         """Where a run keeps what belongs to this text and tokenizer; a grid may have several."""
-        fields = [self.dataset, self.data_dir, self.files, self.tokenizer.vocabulary]
-        fields += [self.tokenizer.folder] if isinstance(self.tokenizer, Pretrained) else []
-        return prepared.place(folder, self.dataset, fields)
+        known = isinstance(self.tokenizer, Pretrained)  # its own folder may be gone, and is not asked
+        tokenizer = self.tokenizer.folder if known else self.tokenizer.vocabulary
+        return prepared.place(folder, self.dataset, [self.dataset, self.data_dir, self.files, tokenizer])
 
     def codec(self, folder: Path | None, train: str) -> Any:
         """The tokenizer: the run's own where it has one, else trained now and kept there."""
@@ -175,13 +175,24 @@ class Text(Source):
         if isinstance(self.tokenizer, Bytes):
             return ByteCodec().decode(tokens)
         path = self.place(folder) / "tokenizer.json"
-        return kept_codec(path, path.stat().st_mtime_ns).decode(tokens)
+        return kept_codec(self, folder, path.stat().st_mtime_ns if path.is_file() else 0).decode(tokens)
+
+    def kept_tokenizer(self, folder: Path) -> str | None:
+        """The content of the tokenizer.json that the run in `folder` keeps; None with Bytes. Raises ConfigError where it has changed."""
+        if isinstance(self.tokenizer, Bytes):
+            return None
+        path = self.place(folder) / "tokenizer.json"
+        load_codec(path)
+        content = path.read_text(encoding="utf-8")
+        prepared.check_same_data(path.with_name("source.json"), {"tokenizer": content.encode()}, "tokenizer", write=False)
+        return content
 
 
 @functools.lru_cache(maxsize=8)
-def kept_codec(path: Path, changed: int) -> Any:
-    """The tokenizer at `path`, read once for every time that file `changed`."""
-    return load_codec(path, None)
+def kept_codec(source: Text, folder: Path, changed: int) -> Any:
+    """The tokenizer that the run in `folder` keeps for a text, read once for every time that its file `changed`."""
+    source.kept_tokenizer(folder)
+    return load_codec(source.place(folder) / "tokenizer.json")
 
 
 def joined(examples: list[str]) -> str:

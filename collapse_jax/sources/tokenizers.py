@@ -4,7 +4,9 @@ import functools
 import json
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -51,7 +53,7 @@ class BPE:
         tokenizer.decoder = hf.decoders.ByteLevel()
         alphabet = sorted(hf.pre_tokenizers.ByteLevel.alphabet())
         trainer = hf.trainers.BpeTrainer(vocab_size=self.vocabulary, initial_alphabet=alphabet, show_progress=False)
-        tokenizer.train_from_iterator(text.splitlines(keepends=True), trainer)
+        tokenizer.train_from_iterator(lines_of(text), trainer)
         if tokenizer.get_vocab_size() != self.vocabulary:
             got = tokenizer.get_vocab_size()
             raise ConfigError("source.tokenizer.vocabulary", self.vocabulary, f"at most {got}, all that this text yields")
@@ -133,11 +135,12 @@ class BPECodec:
         names = [tokenizer.id_to_token(i) or "" for i in range(last + 1)]
         spec = json.loads(tokenizer.to_str())
         byte_level = '"ByteLevel"' in json.dumps(spec["decoder"] or spec["pre_tokenizer"])
-        self.pieces = pieces_of(names, byte_level) + [b""] * (size - len(names))
+        added = {i: token.content for i, token in tokenizer.get_added_tokens_decoder().items()}
+        self.pieces = pieces_of(names, byte_level, added) + [b""] * (size - len(names))
 
     def encode(self, text: str) -> np.ndarray:
         """int32 [tokens]."""
-        parts = self.tokenizer.encode_batch_fast(text.splitlines(keepends=True), add_special_tokens=False)
+        parts = self.tokenizer.encode_batch_fast(lines_of(text), add_special_tokens=False)
         return np.concatenate([np.asarray(part.ids, np.int32) for part in parts] or [np.zeros(0, np.int32)])
 
     def decode(self, tokens: Any) -> str:
@@ -153,14 +156,25 @@ def decoded(pieces: list[bytes], tokens: Any) -> str:
     return b"".join(pieces[int(t)] for t in tokens).decode(errors="replace")
 
 
-def pieces_of(names: list[str], byte_level: bool) -> list[bytes]:
-    """The bytes of every token: of byte-level BPE, or of SentencePiece's kind, where "▁" is a space and <0x0A> a byte."""
-    if not byte_level:
-        one = lambda name: bytes([int(name[3:5], 16)]) if BYTE.fullmatch(name) else name.replace("▁", " ").encode()
-        return [one(name) for name in names]
+def pieces_of(names: list[str], byte_level: bool, added: Mapping[int, str] = MappingProxyType({})) -> list[bytes]:
+    """The bytes of every token: of byte-level BPE, or of SentencePiece's kind, where "▁" is a space and <0x0A> a byte.
+
+    added: tokens by id that were added to the model's own, and are written as they stand.
+    """
     to_byte = {c: b for b, c in byte_characters().items()}
-    known = lambda name: all(c in to_byte for c in name)
-    return [bytes(to_byte[c] for c in name) if known(name) else name.encode() for name in names]
+
+    def piece(i: int, name: str) -> bytes:
+        if byte_level:
+            known = i not in added and all(c in to_byte for c in name)
+            return bytes(to_byte[c] for c in name) if known else name.encode()
+        return bytes([int(name[3:5], 16)]) if BYTE.fullmatch(name) else name.replace("▁", " ").encode()
+
+    return [piece(i, name) for i, name in enumerate(names)]
+
+
+def lines_of(text: str) -> list[str]:
+    """The lines of a text with the newline at their ends, and nothing else that str.splitlines takes for one (U+2028, form feeds)."""
+    return [line for line in re.split("(?<=\n)", text) if line]
 
 
 def load_codec(

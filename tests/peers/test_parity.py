@@ -57,6 +57,7 @@ def test_logits_agree(pair):
         ),
         ("llama", {"tie_word_embeddings": True, "head_dim": 12}),
         ("gpt2", {"activation_function": "gelu", "tie_word_embeddings": True}),
+        ("gpt2", {"tie_word_embeddings": False}),
         ("opt", {"activation_function": "gelu"}),
     ],
 )
@@ -96,6 +97,7 @@ DECODING = {
     "beam": (cj.decoding.Beam(5), {"num_beams": 5}),
     "beam with a penalty": (cj.decoding.Beam(5, repetition_penalty=2.0), {"num_beams": 5, "repetition_penalty": 2.0}),
     "one beam": (cj.decoding.Beam(1), {}),
+    "one beam to an end": (cj.decoding.Beam(1, end=0), ENDED),
 }
 for early in (False, True, "never"):
     for penalty in (1.0, -0.5, 2.0, 0.0):
