@@ -71,7 +71,7 @@ def test_other_data_or_a_damaged_digest_is_one_clear_error(tmp_path):
     path = tmp_path / "sources" / "source.json"
     for _ in range(2):
         prepared.check_same_data(path, {"train": b"a"}, "images")
-    with pytest.raises(ConfigError, match="the images this run was started with; they have changed since"):
+    with pytest.raises(ConfigError, match="the images this run was started with, unchanged"):
         prepared.check_same_data(path, {"train": b"b"}, "images")
     path.write_text("")
     with pytest.raises(ConfigError, match="damaged"):
