@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import tokenizers
 from safetensors.numpy import load_file, save_file
 
 import collapse_jax as cj
@@ -105,9 +106,9 @@ def test_another_layout_in_the_folder_is_replaced(golden, tmp_path):
 def test_a_model_of_our_own_comes_back_with_its_start_token_as_one_of_the_vocabulary(tmp_path):
     family = Transformer(vocabulary=31, block=12, layers=2, width=16, heads=2)
     params = jax.tree.map(lambda x: 5 * x, family.init(jax.random.key(0), {}))
-    family.save_pretrained(params, tmp_path, tokenizer="{}")
+    family.save_pretrained(params, tmp_path)
     again, same = Transformer.from_pretrained(tmp_path)
-    assert (again.vocabulary, again.bos, again.context) == (32, 31, 13) and (tmp_path / "tokenizer.json").read_text() == "{}"
+    assert (again.vocabulary, again.bos, again.context) == (32, 31, 13) and not (tmp_path / "tokenizer.json").exists()
     tokens = jax.random.randint(jax.random.key(1), (3, 12), 0, 31)
     started = jnp.concatenate([jnp.full((3, 1), 31), tokens], axis=1)
     np.testing.assert_allclose(again.logits(same, started)[:, 1:, :31], family.logits(params, tokens), atol=1e-5)
@@ -119,6 +120,24 @@ def test_a_model_of_our_own_comes_back_with_its_start_token_as_one_of_the_vocabu
     rotary = replace(family, positions="rotary")
     with pytest.raises(cj.ConfigError, match="family = .* an OPT .*, GPT-2 .* or Llama"):
         rotary.save_pretrained(rotary.init(jax.random.key(0), {}), tmp_path)
+
+
+def test_a_tokenizer_goes_with_the_model_and_names_its_own_special_tokens_only(tmp_path):
+    """Token 4 begins texts but is an ordinary one of the tokenizer's; 1 is the special one that ends them."""
+    model = tokenizers.models.BPE(vocab={"<unk>": 0, "</s>": 1, "a": 2, "b": 3, "Ċ": 4}, merges=[])
+    codec = tokenizers.Tokenizer(model)
+    codec.add_special_tokens(["</s>"])
+    family = Transformer.of("opt", vocabulary=5, block=8, layers=1, width=8, heads=2, bos=4)
+    params = family.init(jax.random.key(0), {})
+    family.save_pretrained(params, tmp_path, codec.to_str(), {"eos_token_id": 1, "pad_token_id": None})
+    assert (tmp_path / "tokenizer.json").read_text() == codec.to_str()
+    written = json.loads((tmp_path / "tokenizer_config.json").read_text())
+    assert written == {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": "</s>"}
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert (config["bos_token_id"], config["eos_token_id"]) == (4, 1)
+    with pytest.raises(cj.ConfigError, match="tokenizer = '{}': the content of a tokenizer.json"):
+        family.save_pretrained(params, tmp_path / "none", "{}")
+    assert not (tmp_path / "none").exists()
 
 
 def copied(tmp_path, name="opt"):
@@ -142,7 +161,8 @@ def test_a_whole_file_is_read_before_an_index(tmp_path, golden):
     pretrained.save(family, params, folder)
     for file in (*old.glob("model-*"), old / "model.safetensors.index.json"):
         shutil.copy(file, folder)
-    (folder / "tokenizer.json").write_text("{}")
+    codec = tokenizers.Tokenizer(tokenizers.models.BPE(vocab={"a": 0}, merges=[])).to_str()
+    (folder / "tokenizer.json").write_text(codec)
     again, same = Transformer.from_pretrained(folder)
     for mine, theirs in zip(jax.tree.leaves(same), jax.tree.leaves(params), strict=True):
         np.testing.assert_array_equal(mine, theirs)
@@ -154,7 +174,7 @@ def test_a_whole_file_is_read_before_an_index(tmp_path, golden):
     begun = replace(again, bos=5)
     begun.save_pretrained(same, tmp_path / "begun")
     assert Transformer.from_pretrained(tmp_path / "begun")[0].bos == 5
-    assert (tmp_path / "next" / "tokenizer.json").read_text() == "{}"
+    assert (tmp_path / "next" / "tokenizer.json").read_text() == codec
 
 
 def test_parts_of_different_widths_are_named(tmp_path):

@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import numpy as np
+import tokenizers
 
 from collapse_jax.errors import ConfigError
 from collapse_jax.families import network
@@ -185,17 +186,22 @@ def save(
     special: dict[str, Any] | None = None,
     shard: int = SHARD,
 ) -> None:
-    """Write config.json and model.safetensors (or shards of at most `shard` bytes and their index), which transformers opens.
+    """Write config.json, model.safetensors (or shards of at most `shard` bytes and their index) and the tokenizer, which transformers opens.
 
     A start token of the model's own becomes the vocabulary's last token, and `bos_token_id`: as the vocabulary's token transformers may also
     predict it, which this package never does, so that losses there are a little higher (export with loss_from > 0, or `bos`, is exact).
     tokenizer: content of tokenizer.json, and special: ids of special tokens by config.json's names (None: those of the folder that the
     family was read from, if any).
-    Raises ConfigError where the network is none of the published architectures, OSError where nothing can be written.
+    Raises ConfigError where the network is none of the published architectures or the tokenizer is none, OSError where nothing can be written.
     """
     from safetensors.numpy import save as packed
 
     place, name = Path(folder), architecture_of(family)
+    config = configuration(family, name, special)
+    own = Path(family.weights or "") / "tokenizer.json"
+    if tokenizer is None and family.weights and own.is_file():
+        tokenizer = own.read_text(encoding="utf-8")
+    known = tokenizer_config(tokenizer, config) if tokenizer else {}
     place.mkdir(parents=True, exist_ok=True)
     parts: list[dict[str, np.ndarray]] = [{}]
     for tensor, value in tensors(family, params, name):
@@ -209,15 +215,27 @@ def save(
         weight_map = {tensor: file for file, part in zip(files, parts, strict=True) for tensor in part}
         total = sum(x.nbytes for part in parts for x in part.values())
         write_whole(place / INDEX, json.dumps({"metadata": {"total_size": total}, "weight_map": weight_map}, indent=1).encode())
-    write_whole(place / "config.json", json.dumps(configuration(family, name, special), indent=1).encode())
-    own = Path(family.weights or "") / "tokenizer.json"
-    if tokenizer is None and family.weights and own.is_file():
-        tokenizer = own.read_text(encoding="utf-8")
+    write_whole(place / "config.json", json.dumps(config, indent=1).encode())
     if tokenizer:
         write_whole(place / "tokenizer.json", tokenizer.encode())
+        write_whole(place / "tokenizer_config.json", json.dumps(known, indent=1).encode())
     for old in place.iterdir():  # of another layout, which would be read instead
         if OWN.fullmatch(old.name) and old.name not in files + [INDEX] * (len(files) > 1):
             old.unlink()
+
+
+def tokenizer_config(tokenizer: str, config: dict[str, Any]) -> dict[str, Any]:
+    """tokenizer_config.json, by which transformers takes tokenizer.json as it stands, without special tokens that the model does not have.
+
+    Those of config.json are named where the tokenizer itself calls them special: a newline that begins texts stays a newline.
+    """
+    try:
+        added = tokenizers.Tokenizer.from_str(tokenizer).get_added_tokens_decoder()
+    except Exception:  # the library raises bare Exceptions
+        raise ConfigError("tokenizer", repr(tokenizer[:40]), "the content of a tokenizer.json") from None
+    given = {name: config[f"{name}_token_id"] for name in ("bos", "eos", "pad")}
+    named = {f"{name}_token": added[i].content for name, i in given.items() if isinstance(i, int) and i in added}
+    return {"tokenizer_class": "PreTrainedTokenizerFast", **named}
 
 
 def tensors(family: Transformer, params: Any, architecture: str) -> Iterator[tuple[str, np.ndarray]]:

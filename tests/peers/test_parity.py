@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from models import random_model
-from transformers import AutoModelForCausalLM, LogitsProcessorList
+from transformers import AutoModelForCausalLM, AutoTokenizer, LogitsProcessorList
 from transformers.generation import logits_process as theirs
 
 import collapse_jax as cj
@@ -195,3 +195,15 @@ def test_a_model_of_our_own_is_a_gpt2_with_a_start_token(tmp_path):
     with torch.no_grad():
         expected = model(torch.tensor(started)).logits.numpy()[:, 1:, :31]
     np.testing.assert_allclose(family.logits(params, jnp.asarray(x)), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_exported_tokenizer_is_one_of_transformers(name, tmp_path):
+    """The same tokens, text survives, and nothing special that the model does not have."""
+    text = "In the beginning was the word, and the word was good – naïve.\n  Two  spaces\n" * 30
+    codec = cj.sources.BPE(290).trained(text)
+    family = cj.families.Transformer.of(name, vocabulary=290, block=16, layers=1, width=16, heads=2, bos=10)
+    family.save_pretrained(family.init(jax.random.key(0), {}), tmp_path, codec.tokenizer.to_str())
+    opened = AutoTokenizer.from_pretrained(tmp_path)
+    assert opened(text)["input_ids"] == codec.encode(text).tolist() and opened.decode(opened(text)["input_ids"]) == text
+    assert len(opened) == 290 and not opened.all_special_ids
