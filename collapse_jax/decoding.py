@@ -15,7 +15,7 @@ from collapse_jax.struct import replace, static, struct
 
 Array = jax.Array
 NEVER = -1e30  # a logit of a token that must not be drawn
-LARGEST = float(np.finfo(np.float32).max)
+SMALLEST, LARGEST = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
 
 
 @struct
@@ -36,7 +36,7 @@ class Ancestral:
 
     def validate(self, vocabulary: int) -> None:
         """Raise ConfigError where a field cannot be used with this vocabulary."""
-        number("decoding.temperature", self.temperature, 0, LARGEST, above=True)
+        number("decoding.temperature", self.temperature, SMALLEST, LARGEST)
         check_sequence(self, vocabulary)
         if self.top_k is not None:
             whole("decoding.top_k", self.top_k, 1, vocabulary, ", the vocabulary")
@@ -87,7 +87,8 @@ class Greedy:
 class Beam:
     """Beam search: the best of the `width` best sequences kept at every step, by its log-probability / length^length_penalty.
 
-    length_penalty and early_stopping (True, False or "never") matter with an `end` token alone; both are as in transformers.
+    length_penalty (from -10 to 10) and early_stopping (True, False or "never") matter with an `end` token alone; both are as in
+    transformers, but that scores below its -1e9 (a length_penalty of -10, say) are still scores here.
     repetition_penalty is applied to log-probabilities, as there (but that Beam(1) is this too, where num_beams=1 is greedy, on logits).
     """
 
@@ -101,7 +102,7 @@ class Beam:
         """Raise ConfigError unless 1 <= width <= vocabulary (half of it with an end token), and the other fields are in range."""
         most = vocabulary if self.end is None else vocabulary // 2
         whole("decoding.width", self.width, 1, most, ", the vocabulary" if self.end is None else ", half the vocabulary")
-        number("decoding.length_penalty", self.length_penalty, -100, 100)
+        number("decoding.length_penalty", self.length_penalty, -10, 10)
         choice("decoding.early_stopping", self.early_stopping, (True, False, "never"))
         check_sequence(self, vocabulary)
 
@@ -124,7 +125,7 @@ class SamplingBias:
 def check_sequence(rule: Any, vocabulary: int) -> None:
     """Raise ConfigError where a rule's penalty or end token cannot be used with this vocabulary."""
     if rule.repetition_penalty is not None:
-        number("decoding.repetition_penalty", rule.repetition_penalty, 0, LARGEST, above=True)
+        number("decoding.repetition_penalty", rule.repetition_penalty, 1e-30, 1e30)
     if rule.end is not None:
         whole("decoding.end", rule.end, 0, vocabulary - 1, ", the vocabulary's tokens")
 

@@ -4,8 +4,8 @@ Claim: replacing the data lets the loss on real text grow with every generation;
 Protocol: every generation is trained from scratch at a rate of 3e-3, or from --weights at the scale's fine-tuning rate, on data sampled
 at temperature 1 from the one before.
 Command: collapse run experiments/lm_gerstgrasser.py --chains 5
-Seen at tiny scale (5 chains, 2 cores, 5 min; perplexity, generations 0 -> 4): 1 x 32, replace 153 -> 352, accumulate 153 -> 120;
-2 x 64, replace 107 -> 264, accumulate 107 -> 98.9: it falls, for 512 blocks are few for a first fit.
+Seen at tiny scale (5 chains, 2 cores of a Zen 4, 10 min beside other work; perplexity, generations 0 -> 4): 1 x 32, replace 153 -> 351,
+accumulate 153 -> 120; 2 x 64, replace 107 -> 258, accumulate 107 -> 98.4: it falls, for 512 blocks are few for a first fit.
 """
 
 from lm_base import BLOCK, METRICS, RECIPES, VOCABULARY, Scale, blocks_in, check, conclusion, enough, model, text  # noqa: F401

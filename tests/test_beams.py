@@ -69,3 +69,41 @@ def test_how_many_are_searched_together_goes_by_the_vocabulary():
     assert beams.together(FAMILY.shape, 5) == beams.ROWS // 5
     large = Transformer.of("opt", vocabulary=2**20, width=16, heads=2).shape
     assert beams.together(large, 5) == beams.LOGITS // 2**20 // 5 and beams.together(large, 100) == 1
+
+
+def ended(prompt, width, new, end, length_penalty, early):
+    """The best sequence that ended, in plain words: candidates among the best `width` that are over are kept aside, `width` of them."""
+    read = jax.jit(lambda tokens: FAMILY.logits(PARAMS, tokens))
+    running, aside, more = [(0.0, list(prompt))], [], True
+    for t in range(new):
+        tokens = np.zeros((width, len(prompt) + new), np.int32)
+        for row, (_, text) in zip(tokens, running, strict=False):
+            row[: len(text)] = text
+        logits = np.asarray(read(tokens))[: len(running), len(prompt) + t - 1].astype(float)
+        gain = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+        made = [(score + row[v], [*text, v]) for row, (score, text) in zip(gain, running, strict=True) for v in range(24)]
+        made = sorted(made, key=lambda one: -one[0])[: 2 * width]
+        over = [text[-1] == end or t == new - 1 for _, text in made]
+        if more and not (early is True and len(aside) == width):
+            aside += [(score / (t + 1) ** length_penalty, text) for (score, text), o in list(zip(made, over))[:width] if o]
+            aside = sorted(aside, key=lambda one: -one[0])[:width]
+        running = [one for one, o in zip(made, over, strict=True) if not o][:width]
+        reach = new if early == "never" and length_penalty > 0 else t + 1
+        if running and len(aside) == width:
+            more &= running[0][0] / reach**length_penalty > aside[-1][0]
+    best = aside[0][1]
+    return best + [end] * (len(prompt) + new - len(best))
+
+
+@pytest.mark.parametrize("early", [False, True, "never"])
+@pytest.mark.parametrize("length_penalty", [-10.0, 0.5, 10.0])
+def test_the_best_sequence_that_ended_is_found_however_low_scores_are(length_penalty, early):
+    """At -10 they lie below the -1e9 that transformers gives to empty places; there ties decide instead.
+
+    Two prompts: behind the third, two candidates for a third beam are 6e-5 apart, as far as rounding goes.
+    """
+    for end in (17, 21):
+        rule = Beam(3, length_penalty=length_penalty, early_stopping=early, end=end)
+        found = np.asarray(FAMILY.generate(jax.random.key(0), PARAMS, jnp.asarray(PROMPTS[:2]), 12, rule))
+        expected = np.asarray([ended(prompt, 3, 12, end, length_penalty, early) for prompt in PROMPTS[:2]])
+        np.testing.assert_array_equal(found, expected)

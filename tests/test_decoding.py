@@ -106,7 +106,10 @@ def test_no_temperature_is_too_low_to_be_the_argmax(temperature):
     np.testing.assert_array_equal(chosen, jnp.argmax(logits, axis=1))
 
 
-@pytest.mark.parametrize("wrong", ["hot", 0, -1, None, float("inf"), float("nan"), True, [1.0, 2.0]])
+@pytest.mark.parametrize("wrong", ["hot", 0, -1, None, float("inf"), float("nan"), True, 1e-39, [1.0, 2.0]])
 def test_temperatures_that_are_none_are_refused(wrong):
     with pytest.raises(ConfigError, match=r"decoding\.temperature = "):
         Ancestral(wrong).validate(10)
+    if wrong is not None:  # of a penalty: none
+        with pytest.raises(ConfigError, match=r"decoding\.repetition_penalty = "):
+            Ancestral(repetition_penalty=wrong).validate(10)

@@ -53,12 +53,18 @@ def test_a_checkpoint_is_exported_with_its_tokenizer(base, capsys, tmp_path):
         and (tmp_path / "again" / "model.safetensors").read_bytes() == (folder / "model.safetensors").read_bytes()
     )
     for fields, words in (
-        ({"chain": 2}, "chain = 2: from 0 to 1"),
-        ({"experiment": 1}, "experiment = 1"),
-        ({"generation": 4}, "generation = 4"),
+        ({"chain": 2}, "chain = 2: a whole number from 0 to 1, the chains there are"),
+        ({"chain": None}, "chain = None: a whole number"),
+        ({"experiment": 1}, "experiment = 1: a whole number from 0 to 0"),
+        ({"experiment": "0"}, "experiment = '0': a whole number"),
+        ({"generation": 4}, "generation = 4: one with a checkpoint: 0"),
+        ({"generation": True}, "generation = True: a whole number"),
     ):
         with pytest.raises(cj.ConfigError, match=words):
             cj.export(run, tmp_path / "no", **fields)
+    for inside in (run.folder, run.folder / "models" / "0", ""):
+        with pytest.raises(cj.ConfigError, match="folder = .*: a folder outside of the run"):
+            cj.export(run, inside)
 
 
 def test_chains_restart_from_the_folder_every_generation_and_resume_to_the_bit(base, tmp_path):
@@ -106,7 +112,7 @@ def test_models_outlive_the_folder_and_the_data_that_a_run_began_with(base, file
     text = cj.sources.Text("text_files", tokenizer, 16, (str(words),), str(tmp_path / "prepared"))
     e = cj.Experiment(text, family, cj.regimes.Replace(), 24, 1, start="base", decoding=cj.decoding.Ancestral(top_k=5))
     run = cj.run([e, cj.varied(e, **{"family.learning_rate": 1e-2})], chains=2, controls=1, out=tmp_path / "r")
-    with pytest.raises(cj.ConfigError, match="folder = .*the run's fits start from the model in this"):
+    with pytest.raises(cj.ConfigError, match="folder = .*another one: the run begins with what is in this"):
         cj.export(run, began)
     before = cj.export(run, tmp_path / "before", experiment=1, chain=1)
     drawn = np.concatenate(list(stream(run, 10, 1, 1, None, 0, 4)))
@@ -132,13 +138,39 @@ def test_a_base_of_another_kind_is_refused(base, tmp_path):
     family = Transformer(270, 32, 1, 16, 2, batch=16, budget=Epochs(2), test_blocks=8, loss_from=1, bos=0, norm_eps=1e-5)
     e = cj.Experiment(source, family, cj.regimes.Replace(), 64, 0, start="base")
     for given in (folder, run.folder):
-        with pytest.raises(cj.ConfigError, match="family.activation = gelu: relu, as the base has it"):
+        with pytest.raises(cj.ConfigError, match="family.activation = gelu: relu, as the model of these weights has it"):
             cj.run(e, chains=1, out=tmp_path / "no", base=given)
     heads = cj.varied(e, **{"family.activation": "relu", "family.heads": 4})
-    with pytest.raises(cj.ConfigError, match="family.heads = 4: 2, as the base has it"):
+    with pytest.raises(cj.ConfigError, match="family.heads = 4: 2, as the model"):
         cj.plan(heads, chains=1, base=folder)
     assert cj.plan(cj.varied(e, **{"family.activation": "relu"}), chains=1, base=folder)[0]["chains"] == 1
     assert not (tmp_path / "no").exists() or not list((tmp_path / "no").glob("*.json"))
+    # Nor may a family with weights be another kind of network than they are of.
+    own, params = Transformer.from_pretrained(folder)
+    with pytest.raises(cj.ConfigError, match="family.activation = gelu: relu"):
+        cj.plan(cj.varied(e, family=cj.varied(own, activation="gelu"), start="base"), chains=1)
+    with pytest.raises(cj.ConfigError, match="family.heads = 4: 2"):
+        Transformer.from_pretrained(folder, heads=4)
+    with pytest.raises(cj.ConfigError, match=r"base\['.*'\] = NaN or infinite: finite numbers"):
+        cj.plan(cj.varied(e, family=own), chains=1, base=jax.tree.map(lambda x: x * np.nan, params))
+
+
+def test_a_run_given_its_base_goes_on_without_it_and_keeps_its_special_tokens(base, tmp_path):
+    """Also where the family has weights of its own, which are then not used."""
+    source, _, folder = base
+    began = tmp_path / "began"
+    shutil.copytree(folder, began)
+    config = json.loads((began / "config.json").read_text())
+    (began / "config.json").write_text(json.dumps(config | {"eos_token_id": 7}))
+    family, _ = Transformer.from_pretrained(folder, batch=16, budget=Epochs(1), test_blocks=8)
+    e = cj.Experiment(source, family, cj.regimes.Replace(), 64, 0, start="base", prompts=cj.Prompts(length=16, kept=True))
+    run = cj.run(e, chains=1, out=tmp_path / "r", base=began)
+    assert cj.run(e, chains=1, out=tmp_path / "r").finished and cj.run(e, chains=1, out=tmp_path / "r", base=began).finished
+    shutil.rmtree(began)
+    made = json.loads((cj.export(run, tmp_path / "made") / "config.json").read_text())
+    assert run.config["weights"] == {} and made["eos_token_id"] == 7
+    two = cj.run(cj.varied(e, family=cj.varied(family, weights=None)), chains=1, out=tmp_path / "two", base=run)
+    assert two.finished and two.config["base"]
 
 
 def test_a_loss_that_is_no_number_keeps_the_last_good_generation(base, tmp_path):

@@ -6,7 +6,7 @@ from collapse_jax.errors import ConfigError
 from collapse_jax.parsing import one_line, parsed
 
 
-def command(number: int, share: float = 0.5) -> tuple[int, float]:
+def command(number: int, share: float = 0.5, last: int | None = None) -> tuple[int, float]:
     """A command with one flag that must be given and one that need not."""
     return number, share
 
@@ -20,6 +20,7 @@ def test_words_become_arguments():
     "words, says",
     [
         (["--number", "x"], "--number = 'x'"),
+        (["--number", "3", "--last", "x"], "--last = 'x': INT, or left out"),
         ([], "number = nothing: given"),
         (["--number", "3", "--size", "4"], "flag = --size: one that c --help lists"),
     ],

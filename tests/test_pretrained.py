@@ -135,8 +135,17 @@ def test_a_tokenizer_goes_with_the_model_and_names_its_own_special_tokens_only(t
     assert written == {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": "</s>"}
     config = json.loads((tmp_path / "config.json").read_text())
     assert (config["bos_token_id"], config["eos_token_id"]) == (4, 1)
-    with pytest.raises(cj.ConfigError, match="tokenizer = '{}': the content of a tokenizer.json"):
-        family.save_pretrained(params, tmp_path / "none", "{}")
+    # "Ċ" as an added token that is not special: still none. What older layouts left would be read beside it.
+    codec.add_tokens([tokenizers.AddedToken("Ċ", special=False)])
+    for name in ("special_tokens_map.json", "added_tokens.json", "generation_config.json", "notes.json"):
+        (tmp_path / name).write_text("{}")
+    family.save_pretrained(params, tmp_path, codec.to_str(), {"eos_token_id": 1})
+    assert json.loads((tmp_path / "tokenizer_config.json").read_text()) == written
+    names = ["config.json", "model.safetensors", "notes.json", "tokenizer.json", "tokenizer_config.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
+    for wrong in ("{}", 5):
+        with pytest.raises(cj.ConfigError, match="tokenizer = .*: the content of a tokenizer.json"):
+            family.save_pretrained(params, tmp_path / "none", wrong)
     assert not (tmp_path / "none").exists()
 
 
@@ -218,8 +227,9 @@ def test_a_hub_name_is_downloaded_where_that_can_be(monkeypatch):
     monkeypatch.setitem(sys.modules, "huggingface_hub", library)
     family, _ = Transformer.from_pretrained("someone/small")
     assert family.vocabulary == 37 and asked[0][0] == "someone/small" and "config.json" in asked[0][1]["allow_patterns"]
-    Transformer.from_pretrained("someone/small@v1.0")
-    assert [(name, options["revision"]) for name, options in asked] == [("someone/small", None), ("someone/small", "v1.0")]
+    for revision in ("v1.0", "refs/pr/1"):
+        Transformer.from_pretrained(f"someone/small@{revision}")
+    assert [(name, options["revision"]) for name, options in asked] == [("someone/small", x) for x in (None, "v1.0", "refs/pr/1")]
 
 
 def test_continuations_end_where_positions_do(golden):

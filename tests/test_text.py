@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import collapse_jax as cj
 from collapse_jax.errors import ConfigError
 from collapse_jax.metrics.text import distinct_n, perplexities, perplexity, rep_n, text_metrics
 from collapse_jax.sources.builders.text_files import TextFiles
@@ -104,8 +105,25 @@ def test_a_run_refuses_a_text_that_has_changed(tmp_path):
     text = source((str(file),))
     text.load(tmp_path / "run")
     file.write_text(corpus(seed=7), encoding="utf-8")
-    with pytest.raises(ConfigError, match="have changed"):
+    with pytest.raises(ConfigError, match="the text and tokenizer this run was started with, unchanged"):
         text.load(tmp_path / "run")
+
+
+def test_a_start_that_was_refused_binds_no_one_to_its_text(tmp_path):
+    """The folder has no run yet: with a better text the next thing that is wrong is told, not that the text has changed."""
+    file = tmp_path / "book.txt"
+    file.write_text("one line\n", encoding="utf-8")
+    family = cj.families.Transformer(256, 16, 1, 8, 1, budget=cj.families.Steps(1), test_blocks=8)
+    e = cj.Experiment(Text("text_files", Bytes(), 16, (str(file),)), family, cj.regimes.Replace(), 10**6, 0)
+    with pytest.raises(ConfigError, match="source.block = 16: at most 9, the tokens of the train split"):
+        cj.run(e, chains=1, out=tmp_path / "r")
+    file.write_text(" \n", encoding="utf-8")
+    with pytest.raises(ConfigError, match="source.dataset = text_files: with text in every split; train has 2 tokens"):
+        cj.run(e, chains=1, out=tmp_path / "r")
+    for seed in (1, 2):
+        file.write_text(corpus(seed=seed), encoding="utf-8")
+        with pytest.raises(ConfigError, match="samples = 1000000: at most"):
+            cj.run(e, chains=1, out=tmp_path / "r")
 
 
 def test_a_prepared_set_is_read_from_its_folder(files, tmp_path):

@@ -129,7 +129,7 @@ class Checkpoints:
 
         abstract: leaves with shape, dtype and, where wanted, sharding; other leaves come to the default device. It may lie
         on other devices than the tree that was saved. place(value, like): what is made of a leaf in the host's memory, keys being
-        their data (None: `on_device`). part: `abstract` is a dictionary of some of the tree's own parts, and only they are read.
+        their data (None: `on_device`). part: `abstract` is a dictionary of some of the tree's own parts, and only they are given.
         Raises Damaged, or ConfigError where the tree saved is another one.
         """
         folder, leaves = self.folder / str(generation), named(abstract)

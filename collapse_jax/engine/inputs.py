@@ -27,10 +27,8 @@ def check_base(experiment: Experiment, shared: Any, origin: Any = None) -> None:
     for name in sorted({*have, *want}):
         if have.get(name) != want.get(name):
             raise ConfigError(f"base{name}", have.get(name, "nothing"), f"of shape {want.get(name)}, as the family has it")
-    theirs = {} if origin is None else origin.meaning()
-    for name, value in experiment.family.meaning().items():
-        if theirs.get(name, value) != value:
-            raise ConfigError(f"family.{name}", value, f"{theirs[name]}, as the base has it")
+    if origin is not None:
+        experiment.family.check_meaning(origin)
 
 
 def check_finite(e: Experiment, tables: Any) -> None:

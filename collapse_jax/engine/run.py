@@ -110,12 +110,13 @@ class Run:
 
     def params_on_host(self, experiment: int = 0, generation: int | None = None, chain: int | None = None) -> Any:
         """`params` as NumPy arrays: of a model that one device has no room for."""
-        if not 0 <= experiment < len(self.experiments):
-            raise ConfigError("experiment", experiment, f"from 0 to {len(self.experiments) - 1}")
+        whole("experiment", experiment, 0, len(self.experiments) - 1, ", the experiments there are")
         group = next(g for g in self.config["groups"] if self.first + experiment in g["indices"])
         checkpoints = Checkpoints(self.folder / "checkpoints" / group["name"])
         try:
             there = checkpoints.generations()
+            if generation is not None:
+                whole("generation", generation, 0)
             generation = generation if generation is not None else max(there, default=-1)
             if generation not in there:
                 raise ConfigError("generation", generation, "one with a checkpoint: " + (", ".join(map(str, there)) or "none"))
@@ -165,7 +166,7 @@ def run(
     "every:K" checkpoints; chunk: chains vmapped together (None: the family's own); base: parameters for start="base", or
     the folder of a run (see `base_of`); controls: so many control chains of every kind of experiment beside it, in its
     own program, on fresh and on repeated real data alone: `Run.controls` (see engine.controls).
-    Raises ConfigError for anything that cannot be run, before any file is written; Stopped for what can be resumed.
+    Raises ConfigError for anything that cannot be run, before a run is begun; Stopped for what can be resumed.
     """
     machine.prepare(devices)
     grid = listed(experiments)
@@ -179,6 +180,7 @@ def base_of(base: Any) -> dict[str, Any]:
 
     and `origin`, the family that made them where that is known: both as `Work` takes them.
     """
+    base = base.folder if isinstance(base, Run) else base
     if not isinstance(base, str | Path):
         return {"base": base}
     if (Path(base) / "config.json").is_file():
@@ -196,6 +198,7 @@ def started(work: Work, folder: Path) -> Run:
         fresh = not (folder / "run.json").exists()
         if fresh:
             with writing(folder, "nothing was started"):
+                shutil.rmtree(folder / "sources", ignore_errors=True)  # of an earlier start that got no further
                 work.load()
             config = describe(work)
             with writing(folder, "nothing was started"):
@@ -250,7 +253,10 @@ def restored_base(work: Work, folder: Path) -> Any:
 def describe(work: Work) -> dict[str, Any]:
     """The configuration as run.json keeps it."""
     experiments = [to_json(e) for e in work.experiments]
-    settings, weights = dataclasses.asdict(work.settings), digests(work)
+    settings, weights = dataclasses.asdict(work.settings), digests(work, work.base is not None)
+    special = {folder: kept_tokens(folder) for folder in weights}
+    if (origin := getattr(work.origin, "weights", None)) is not None:
+        special[GIVEN] = kept_tokens(origin)
     groups = [
         {"name": g.name, "indices": list(g.indices), "generations": g.experiments.generations, "chunk": work.layout(g).chunk}
         for g in work.groups
@@ -264,7 +270,7 @@ def describe(work: Work) -> dict[str, Any]:
         "groups": groups,
         "base": work.base is not None,
         "weights": weights,
-        "special_tokens": {folder: kept_tokens(folder) for folder in weights},
+        "special_tokens": special,
         "identity": work.identity,
         "x64": bool(jax.config.jax_enable_x64),  # type: ignore[attr-defined]
         "devices": len(work.devices),
@@ -272,9 +278,9 @@ def describe(work: Work) -> dict[str, Any]:
     }
 
 
-def digests(work: Work) -> dict[str, str]:
-    """The pretrained models that experiments start from, by folder."""
-    folders = {work.weights_of(e) for e in work.settled} - {None, GIVEN}
+def digests(work: Work, given: bool) -> dict[str, str]:
+    """The pretrained models that experiments start from, by folder; given: those with start="base" from the run's own base."""
+    folders = {getattr(e.family, "weights", None) for e in work.settled if not (given and e.start == "base")} - {None}
     return {str(folder): pretrained.digest(str(folder)) for folder in sorted(folders, key=str)}
 
 
@@ -286,7 +292,7 @@ def compare(config: dict[str, Any], work: Work) -> None:
         then["settings"][name] = config["settings"].get(name, getattr(Settings(), name))
     if work.base is not None and not config.get("base"):
         now["base"], then["base"] = "given", "none"
-    now["weights"], then["weights"] = digests(work), config.get("weights", {})
+    now["weights"], then["weights"] = digests(work, bool(config.get("base"))), config.get("weights", {})
     then["x64"], now["x64"] = bool(config.get("x64")), bool(jax.config.jax_enable_x64)  # type: ignore[attr-defined]
     found = rundir.differences(then, now)
     if found:

@@ -111,6 +111,9 @@ class Work:
             founding(experiment)
         if self.base is not None and all(e.start != "base" for e in self.settled):
             raise ConfigError("base", "given", 'left out: no experiment has start="base"')
+        for path, x in jax.tree_util.tree_leaves_with_path(self.base):
+            if not np.isfinite(np.asarray(x)).all():
+                raise ConfigError(f"base{jax.tree_util.keystr(path)}", "NaN or infinite", "finite numbers")
         checked = set()
         for group in self.groups:
             e = first(group.experiments)

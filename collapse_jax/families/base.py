@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from collapse_jax.data import Frame, Slots
+from collapse_jax.errors import ConfigError
 
 Array = jax.Array
 Shared = dict[str, Any]
@@ -43,6 +44,13 @@ class Family:
     def meaning(self) -> dict[str, Any]:
         """Fields that, beside their shapes, say what parameters stand for: a base must come of a family with the same."""
         return {}
+
+    def check_meaning(self, origin: Any) -> None:
+        """Raise ConfigError where parameters that the family `origin` made stand for something else in this one."""
+        theirs = origin.meaning()
+        for name, value in self.meaning().items():
+            if theirs.get(name, value) != value:
+                raise ConfigError(f"family.{name}", value, f"{theirs[name]}, as the model of these weights has it")
 
     def init(self, key: Array, shared: Shared) -> Any:
         """Untrained parameters; shared["slots"] says how many slots a training set has, for families that keep it."""

@@ -149,7 +149,7 @@ def searched(key: Array, params: Any, shape: Shape, read: Array, new: int, rule:
         return (tuple(kept), choose(t + 1, outer.norm(x), (*state[:2], lineage, *state[3:]))), None
 
     blank = jnp.full((b, 1, new), 0 if rule.end is None else rule.end, jnp.int32)
-    aside = jnp.full((b, w), NEVER), jnp.repeat(blank, w, axis=1), jnp.zeros((b, w), bool), jnp.ones(b, bool)
+    aside = jnp.full((b, w), -jnp.inf), jnp.repeat(blank, w, axis=1), jnp.zeros((b, w), bool), jnp.ones(b, bool)
     stage = max(STEPS, -(-(new - 1) // STAGES))
     state = choose(jnp.int32(0), whole[:, -1], (jnp.zeros((b, 1)), blank, jnp.zeros((b, 1, 0, w), bool), seen, aside))
     own = network.empty_cache(shape, b, 0)
@@ -167,8 +167,8 @@ def settled(aside: Any, value: Array, text: Array, over: Array, length: Array, r
     scores, texts, there, more = aside
     ended = over & (jnp.arange(over.shape[1]) < rule.width)
     value = value / length.astype(jnp.float32) ** rule.length_penalty
-    full = jnp.all(there, axis=1, keepdims=True) if rule.early_stopping is True else False
-    value = value + jnp.where(full, NEVER, 0.0) + jnp.where(more[:, None], 0.0, NEVER) + jnp.where(ended, 0.0, NEVER)
+    full = jnp.all(there, axis=1, keepdims=True) & (rule.early_stopping is True)
+    value = jnp.where(ended & more[:, None] & ~full, value, -jnp.inf)
     scores, chosen = jax.lax.top_k(jnp.concatenate([scores, value], axis=1), rule.width)
     texts, there = (pick(jnp.concatenate(pair, axis=1), chosen) for pair in ((texts, text), (there, ended)))
     return scores, texts, there, more
@@ -179,5 +179,5 @@ def improvable(value: Array, aside: Any, length: Array, new: int, rule: Beam) ->
     scores, _, there, _ = aside
     far = (rule.early_stopping == "never") & (jnp.asarray(rule.length_penalty) > 0)
     reach = jnp.where(far, new, length).astype(jnp.float32)
-    worst = jnp.where(there, jnp.min(scores, axis=1, keepdims=True), NEVER)
+    worst = jnp.where(there, jnp.min(scores, axis=1, keepdims=True), -jnp.inf)
     return jnp.any(value[:, :1] / reach**rule.length_penalty > worst, axis=1)

@@ -21,6 +21,10 @@ from collapse_jax.files import write_whole
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 OWN = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors|model\.safetensors\.index\.json")
 READ = ("config.json", "tokenizer.json", INDEX)
+STALE = (
+    "special_tokens_map.json",
+    "added_tokens.json",
+)  # of a tokenizer in older layouts, which transformers reads beside tokenizer.json
 SHARD = 5 * 10**9  # bytes of one file, at most
 FLOATS = ("F64", "F32", "F16", "BF16")
 IDLE = re.compile(r"(^lm_head\.weight|rotary_emb\.inv_freq|attn\.(masked_)?bias)$")  # tensors that say nothing of their own
@@ -41,8 +45,9 @@ def load(folder: str | Path, **changes: Any) -> tuple[Transformer, Any]:
             raise ConfigError(name, repr(value), "a field of Transformer")
     fields = {name: getattr(family, name) for name in family.__dataclass_fields__}  # type: ignore[attr-defined]
     fields |= {"weights": str(place.resolve()), **changes}
-    family = Transformer(**fields)
+    origin, family = family, Transformer(**fields)
     family.check_network()
+    family.check_meaning(origin)
     if family.shape.own_start:
         raise ConfigError("loss_from", 0, "at least 1: this model has no token that begins a text (bos_token_id in config.json)")
     return family, read_params(place, family, architecture)
@@ -56,12 +61,12 @@ def found(folder: str | Path) -> Path:
     if (place / "config.json").is_file():
         return place
     allowed = "a folder with config.json and model.safetensors"
-    if place.exists() or str(folder).count("/") > 1 or str(folder).startswith((".", "/", "~")):
+    name, _, revision = str(folder).partition("@")
+    if place.exists() or name.count("/") > 1 or str(folder).startswith((".", "/", "~")):
         raise ConfigError("weights", folder, allowed)
     try:
         from huggingface_hub import snapshot_download
 
-        name, _, revision = str(folder).partition("@")
         patterns = [*READ, "*.safetensors"]
         return Path(snapshot_download(name, revision=revision or None, allow_patterns=patterns, etag_timeout=5))
     except Exception as error:  # not installed, no network, no such model: each says so in its own way
@@ -219,8 +224,9 @@ def save(
     if tokenizer:
         write_whole(place / "tokenizer.json", tokenizer.encode())
         write_whole(place / "tokenizer_config.json", json.dumps(known, indent=1).encode())
-    for old in place.iterdir():  # of another layout, which would be read instead
-        if OWN.fullmatch(old.name) and old.name not in files + [INDEX] * (len(files) > 1):
+    for old in place.iterdir():  # of another layout or model, which would be read instead
+        layout = OWN.fullmatch(old.name) and old.name not in files + [INDEX] * (len(files) > 1)
+        if layout or old.name in ("generation_config.json", *(STALE if tokenizer else ())):
             old.unlink()
 
 
@@ -229,12 +235,15 @@ def tokenizer_config(tokenizer: str, config: dict[str, Any]) -> dict[str, Any]:
 
     Those of config.json are named where the tokenizer itself calls them special: a newline that begins texts stays a newline.
     """
+    if not isinstance(tokenizer, str):
+        raise ConfigError("tokenizer", repr(tokenizer), "the content of a tokenizer.json")
     try:
         added = tokenizers.Tokenizer.from_str(tokenizer).get_added_tokens_decoder()
     except Exception:  # the library raises bare Exceptions
         raise ConfigError("tokenizer", repr(tokenizer[:40]), "the content of a tokenizer.json") from None
     given = {name: config[f"{name}_token_id"] for name in ("bos", "eos", "pad")}
-    named = {f"{name}_token": added[i].content for name, i in given.items() if isinstance(i, int) and i in added}
+    special = {i: token.content for i, token in added.items() if token.special}
+    named = {f"{name}_token": special[i] for name, i in given.items() if i in special}
     return {"tokenizer_class": "PreTrainedTokenizerFast", **named}
 
 

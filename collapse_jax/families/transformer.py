@@ -206,7 +206,9 @@ class Transformer(Trained, Family):
         """The parameters of the folder `weights`, on the host: a model may be larger than a device. Raises ConfigError where they are not its."""
         from collapse_jax.families import pretrained
 
-        return pretrained.load(str(self.weights), block=min(self.block, self.places))[1]
+        origin, params = pretrained.load(str(self.weights), block=min(self.block, self.places))
+        self.check_meaning(origin)
+        return params
 
     def inputs(self, tokens: Array) -> Array:
         """What the network reads to predict tokens [N, L]: those before the last, behind the start token where there is one."""

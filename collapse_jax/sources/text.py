@@ -17,6 +17,7 @@ from collapse_jax.struct import static, struct
 
 Array = jax.Array
 OWN = ("kjv", "text_files", "wikitext2")
+LEAST = 4  # tokens of a block
 THOUSAND = 1000  # lines that remainder="thousands" cuts by themselves
 
 
@@ -52,7 +53,7 @@ class Text(Source):
         object.__setattr__(self, "data_dir", None if self.data_dir is None else prepared.absolute(self.data_dir))
 
     def validate(self) -> None:
-        whole("source.block", self.block, 4, 2**16)
+        whole("source.block", self.block, LEAST, 2**16)
         if not isinstance(self.tokenizer, BPE | Bytes | Pretrained):
             raise ConfigError("source.tokenizer", repr(self.tokenizer), "BPE(vocabulary), Bytes() or Pretrained(folder)")
         self.tokenizer.validate()
@@ -88,9 +89,10 @@ class Text(Source):
         for split, content in text.items():
             whole = self.cut(codec, content)
             if not len(whole):
-                raise ConfigError(
-                    "source.block", self.block, f"at most {len(codec.encode(content))}, the tokens of the {split} split"
-                )
+                tokens = len(codec.encode(content))
+                if tokens < LEAST:
+                    raise ConfigError("source.dataset", self.dataset, f"with text in every split; {split} has {tokens} tokens")
+                raise ConfigError("source.block", self.block, f"at most {tokens}, the tokens of the {split} split")
             blocks[split] = whole
         ends = [round(share * len(blocks["train"])) for share in self.part]
         blocks["train"] = blocks["train"][slice(*ends)]
