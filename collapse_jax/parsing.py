@@ -30,7 +30,7 @@ def parsed(function: Callable[..., Any], program: str, arguments: Sequence[str])
 
 def refusal(program: str, text: str) -> ConfigError:
     """A parser's message as the field, its value and what is allowed."""
-    if found := re.search(r"Error parsing (\S+?):? no type matching \{None\}\W*(\w+) could be.*? from \[(.*?)\]", text):
+    if found := re.search(r"Error parsing (\S+?):? no\W+type\W+matching\W+None\W+(\w+)\W.*?\[(.*?)\]", text):
         return ConfigError(found[1].rstrip(":"), found[3], f"{found[2]}, or left out")
     if found := re.search(r"Error parsing (\S+?):? (.*?)(?:; Argument helptext|$)", text):
         return ConfigError(found[1].rstrip(":"), re.sub(r".*: ", "", found[2]), re.sub(r": [^:]*$", "", found[2]))
