@@ -139,10 +139,13 @@ def test_a_tokenizer_goes_with_the_model_and_names_its_own_special_tokens_only(t
     codec.add_tokens([tokenizers.AddedToken("Ċ", special=False)])
     for name in ("special_tokens_map.json", "added_tokens.json", "generation_config.json", "notes.json"):
         (tmp_path / name).write_text("{}")
+    family.save_pretrained(params, tmp_path / "several", codec.to_str(), {"eos_token_id": [1, 4]})  # as Llama 3's
+    assert json.loads((tmp_path / "several" / "config.json").read_text())["eos_token_id"] == [1, 4]
+    assert "eos_token" not in json.loads((tmp_path / "several" / "tokenizer_config.json").read_text())
     family.save_pretrained(params, tmp_path, codec.to_str(), {"eos_token_id": 1})
     assert json.loads((tmp_path / "tokenizer_config.json").read_text()) == written
     names = ["config.json", "model.safetensors", "notes.json", "tokenizer.json", "tokenizer_config.json"]
-    assert sorted(path.name for path in tmp_path.iterdir()) == names
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == names
     for wrong in ("{}", 5):
         with pytest.raises(cj.ConfigError, match="tokenizer = .*: the content of a tokenizer.json"):
             family.save_pretrained(params, tmp_path / "none", wrong)

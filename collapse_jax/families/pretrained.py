@@ -21,10 +21,7 @@ from collapse_jax.files import write_whole
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 OWN = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors|model\.safetensors\.index\.json")
 READ = ("config.json", "tokenizer.json", INDEX)
-STALE = (
-    "special_tokens_map.json",
-    "added_tokens.json",
-)  # of a tokenizer in older layouts, which transformers reads beside tokenizer.json
+STALE = ("special_tokens_map.json", "added_tokens.json")  # of older layouts: transformers reads them beside tokenizer.json
 SHARD = 5 * 10**9  # bytes of one file, at most
 FLOATS = ("F64", "F32", "F16", "BF16")
 IDLE = re.compile(r"(^lm_head\.weight|rotary_emb\.inv_freq|attn\.(masked_)?bias)$")  # tensors that say nothing of their own
@@ -243,7 +240,7 @@ def tokenizer_config(tokenizer: str, config: dict[str, Any]) -> dict[str, Any]:
         raise ConfigError("tokenizer", repr(tokenizer[:40]), "the content of a tokenizer.json") from None
     given = {name: config[f"{name}_token_id"] for name in ("bos", "eos", "pad")}
     special = {i: token.content for i, token in added.items() if token.special}
-    named = {f"{name}_token": special[i] for name, i in given.items() if i in special}
+    named = {f"{name}_token": special[i] for name, i in given.items() if isinstance(i, int) and i in special}
     return {"tokenizer_class": "PreTrainedTokenizerFast", **named}
 
 
