@@ -190,7 +190,7 @@ def test_a_run_refuses_images_that_have_changed(idx, tmp_path):
     data = bytearray(gzip.decompress(file.read_bytes()))
     data[20] ^= 1
     file.write_bytes(gzip.compress(bytes(data)))
-    with pytest.raises(ConfigError, match="images this run was started with; they have changed"):
+    with pytest.raises(ConfigError, match="images this run was started with, unchanged"):
         source.load(tmp_path / "run")
 
 
