@@ -13,20 +13,27 @@ PARAMS = jax.tree.map(lambda x: 12 * x if x.ndim > 1 else x, FAMILY.init(jax.ran
 PROMPTS = np.asarray(jax.random.randint(jax.random.key(4), (3, 5), 0, 24))
 
 
+READ = jax.jit(lambda tokens: FAMILY.logits(PARAMS, tokens))
+
+
+def candidates(found, width, length, penalty=1.0):
+    """What sequences (score, text) may become by one token more, best first, each scored anew from its whole text; read as [width, length]."""
+    tokens = np.zeros((width, length), np.int32)
+    for row, (_, text) in zip(tokens, found, strict=False):
+        row[: len(text)] = text
+    logits = np.asarray(READ(tokens))[: len(found), len(found[0][1]) - 1].astype(float)
+    gain = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    for row, (_, text) in zip(gain, found, strict=True):
+        row[sorted(set(text))] *= penalty
+    made = [(score + row[v], [*text, v]) for row, (score, text) in zip(gain, found, strict=True) for v in range(24)]
+    return sorted(made, key=lambda one: -one[0])
+
+
 def plainly(prompt, width, new, penalty=1.0):
-    """The best of `width` sequences kept at every step, each scored anew from its whole text."""
-    read = jax.jit(lambda tokens: FAMILY.logits(PARAMS, tokens))
+    """The best of `width` sequences kept at every step."""
     found = [(0.0, list(prompt))]
-    for t in range(new):
-        tokens = np.zeros((width, len(prompt) + new), np.int32)
-        for row, (_, text) in zip(tokens, found, strict=False):
-            row[: len(text)] = text
-        logits = np.asarray(read(tokens))[: len(found), len(prompt) + t - 1].astype(float)
-        gain = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
-        for row, (_, text) in zip(gain, found, strict=True):
-            row[sorted(set(text))] *= penalty
-        made = [(score + row[v], [*text, v]) for row, (score, text) in zip(gain, found, strict=True) for v in range(24)]
-        found = sorted(made, key=lambda one: -one[0])[:width]
+    for _ in range(new):
+        found = candidates(found, width, len(prompt) + new, penalty)[:width]
     return found[0][1]
 
 
@@ -73,16 +80,9 @@ def test_how_many_are_searched_together_goes_by_the_vocabulary():
 
 def ended(prompt, width, new, end, length_penalty, early):
     """The best sequence that ended, in plain words: candidates among the best `width` that are over are kept aside, `width` of them."""
-    read = jax.jit(lambda tokens: FAMILY.logits(PARAMS, tokens))
     running, aside, more = [(0.0, list(prompt))], [], True
     for t in range(new):
-        tokens = np.zeros((width, len(prompt) + new), np.int32)
-        for row, (_, text) in zip(tokens, running, strict=False):
-            row[: len(text)] = text
-        logits = np.asarray(read(tokens))[: len(running), len(prompt) + t - 1].astype(float)
-        gain = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
-        made = [(score + row[v], [*text, v]) for row, (score, text) in zip(gain, running, strict=True) for v in range(24)]
-        made = sorted(made, key=lambda one: -one[0])[: 2 * width]
+        made = candidates(running, width, len(prompt) + new)[: 2 * width]
         over = [text[-1] == end or t == new - 1 for _, text in made]
         if more and not (early is True and len(aside) == width):
             aside += [(score / (t + 1) ** length_penalty, text) for (score, text), o in list(zip(made, over))[:width] if o]

@@ -61,14 +61,15 @@ def place(folder: Path, dataset: str, fields: list[Any]) -> Path:
 def check_same_data(path: Path, content: dict[str, bytes], what: str, write: bool = True) -> None:
     """Write the digests of `content` to `path`; where others stand there, refuse: the chain would not be one.
 
-    what: the noun that an error calls it by; write: false, only what stands there is compared.
+    what: the noun that an error calls it by; write: false, only compare, and these parts alone.
     """
     digests = {name: hashlib.sha256(part).hexdigest() for name, part in content.items()}
     if write and not path.exists():
         write_whole(path, json.dumps(digests, indent=1).encode())
         return
     try:
-        same = digests.items() <= json.loads(path.read_text(encoding="utf-8")).items()
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        same = kept == digests if write else digests.items() <= kept.items()
     except (OSError, ValueError, AttributeError):
         allowed = f"the digests of the {what} this run was started with; the file is damaged"
         raise ConfigError("source.dataset", path, allowed) from None
